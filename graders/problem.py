@@ -1,0 +1,153 @@
+"""What is graded: a problem, its tests, and the grade that comes out. Standard library only."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Status = Literal[
+    "graded", "syntax_error", "runtime_error", "timeout", "memory", "no_code", "grader_error"
+]
+"""``graded``: the program loaded and its tests ran (tests may fail, raise or time out one by one).
+``syntax_error``: it does not compile. ``runtime_error``, ``timeout``, ``memory``: it died before any test could
+run. ``no_code``: there was no program to run. ``grader_error``: *we* failed; the score means nothing."""
+
+TestStatus = Literal["pass", "wrong", "error", "timeout", "memory", "not_run"]
+
+
+class ProblemError(ValueError):
+    """A problem that cannot be graded as written; the message names the test and the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTest:
+    """One call: ``args`` is a Python literal of the tuple of arguments, ``expected`` one of the return value."""
+
+    args: str
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramTest:
+    """One run of the whole program: text given on standard input, text expected on standard output."""
+
+    stdin: str
+    stdout: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A task with tests. ``entry`` names the function to call; None means a stdin/stdout program.
+
+    ``prelude`` is trusted code run before the student's, in the same namespace. ``tolerance`` is the absolute
+    and relative slack for floats. ``cpu_seconds`` limits the CPU time of each test, ``memory_mb`` the process.
+    ``solution`` is a reference program; it is never handed to the process that runs a student's program.
+    Raises ProblemError when a test is of the wrong kind or not a literal.
+    """
+
+    id: str
+    tests: tuple[FunctionTest, ...] | tuple[ProgramTest, ...]
+    entry: str | None = None
+    prelude: str = ""
+    solution: str | None = None
+    statement: str = ""
+    language: str = "python"
+    tolerance: float = 1e-9
+    cpu_seconds: float = 0.5
+    memory_mb: int = 512
+
+    def __post_init__(self) -> None:
+        if not self.tests:
+            raise ProblemError(f"problem {self.id!r} has no tests")
+        for number, test in enumerate(self.tests, 1):
+            self._check(number, test)
+
+    def _check(self, number: int, test: FunctionTest | ProgramTest) -> None:
+        where = f"problem {self.id!r}, test {number}"
+        if self.entry is None:
+            if not isinstance(test, ProgramTest):
+                raise ProblemError(f"{where}: a problem without 'entry' needs stdin/stdout tests")
+            return
+        if not isinstance(test, FunctionTest):
+            raise ProblemError(f"{where}: a problem with entry {self.entry!r} needs args/expected tests")
+        for name in ("args", "expected"):
+            try:
+                value = ast.literal_eval(getattr(test, name))
+            except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+                raise ProblemError(f"{where}: '{name}' is not a Python literal ({error})") from None
+            if name == "args" and not isinstance(value, tuple):
+                raise ProblemError(f"{where}: 'args' must be a tuple such as '(1, 2)' or '(1,)'")
+
+    def to_dict(self) -> dict[str, Any]:
+        if self.entry is None:
+            tests = [{"stdin": t.stdin, "stdout": t.stdout} for t in self.tests]  # type: ignore[union-attr]
+        else:
+            tests = [{"args": t.args, "expected": t.expected} for t in self.tests]  # type: ignore[union-attr]
+        rest = {name: getattr(self, name) for name in self.__slots__ if name != "tests"}
+        return rest | {"tests": tests}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Problem:
+        """The problem a JSON object describes. Raises ProblemError naming an unknown or missing key."""
+        unknown = set(raw) - set(cls.__slots__)
+        if unknown:
+            raise ProblemError(f"problem {raw.get('id')!r}: unknown keys {sorted(unknown)}")
+        missing = {"id", "tests"} - set(raw)
+        if missing:
+            raise ProblemError(f"problem {raw.get('id')!r}: missing keys {sorted(missing)}")
+        kind = ProgramTest if raw.get("entry") is None else FunctionTest
+        try:
+            tests = tuple(kind(**test) for test in raw["tests"])
+        except TypeError as error:
+            raise ProblemError(f"problem {raw['id']!r}: {error}") from None
+        return cls(**{**raw, "tests": tests})
+
+
+@dataclass(frozen=True, slots=True)
+class TestOutcome:
+    """What one test showed. ``error`` is the exception's class name; ``detail`` one deterministic line."""
+
+    status: TestStatus
+    error: str | None = None
+    detail: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"status": self.status, "error": self.error, "detail": self.detail}
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """The result of grading: ``score`` in [0, 1] is the share of tests passed (0 unless ``graded``).
+
+    ``message`` explains a status other than ``graded`` (a syntax error's text, say), deterministically.
+    Equal programs get equal grades; ``cpu_seconds`` is measured and therefore left out of comparison.
+    """
+
+    score: float
+    status: Status
+    tests: tuple[TestOutcome, ...] = ()
+    message: str = ""
+    cpu_seconds: float = field(default=0.0, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "score": self.score,
+            "status": self.status,
+            "tests": [t.to_dict() for t in self.tests],
+            "message": self.message,
+            "cpu_seconds": self.cpu_seconds,
+        }
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Grade:
+        return cls(**{**raw, "tests": tuple(TestOutcome(**t) for t in raw["tests"])})
+
+
+_LETTERS: dict[str, str] = {"pass": "P", "wrong": "W", "error": "E", "timeout": "T", "memory": "M", "not_run": "-"}
+
+
+def outcomes(grade: Grade) -> str:
+    """The per-test outcome vector as text, a letter a test: P(ass) W(rong) E(rror) T(imeout) M(emory) - (not run)."""
+    return "".join(_LETTERS[t.status] for t in grade.tests)

@@ -1,0 +1,77 @@
+"""What a rollout writes down: one ``Rollout`` a line of ``<method>.jsonl``, one ``Step`` per simulated submission."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Stop = Literal["student_done", "solved", "step_limit", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Simulated submission ``k`` (1-based) after a start, beside what the student really submitted then.
+
+    ``grade`` is the simulated submission's score in [0, 1] and ``status`` its ``graders`` status. ``code`` is
+    None when the answer held no program (status ``no_code``, grade 0) or when the method asserts a grade
+    without writing one (the constant baselines: status ``constant``). ``tests`` and ``student_tests`` are the
+    per-test outcomes as a string, one character a test (``graders.outcomes``). Tokens count prompt and answer.
+    """
+
+    k: int
+    code: str | None
+    grade: float
+    status: str
+    tests: str
+    student_code: str
+    student_grade: float
+    student_status: str
+    student_tests: str
+    reply: str | None = None
+    prompt_tokens: int = 0
+    reply_tokens: int = 0
+    truncated: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Step:
+        return cls(**raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One simulation of one student from one start.
+
+    ``start`` is t: the number of the student's own submissions that were given as history. ``truths`` is the
+    number of steps for which the student has a submission, min(K, T - t): the denominator of coverage.
+    ``steps`` holds the covered ones, in order from k = 1; steps ``len(steps)+1 .. truths`` are uncovered (the
+    simulated student was done before the real one). ``stop`` says why it ended. When the engine or the grader
+    failed (never the simulated student), ``error`` says how, ``stop`` is ``error``, and the rollout is left out
+    of every figure and counted.
+    ``solved`` is whether the *student* ended this trajectory with full marks; ``previous_code`` is submission t.
+    """
+
+    key: str
+    method: str
+    student: str
+    assignment: str
+    start: int
+    sample: int
+    truths: int
+    steps: tuple[Step, ...]
+    stop: Stop
+    solved: bool
+    previous_code: str | None
+    previous_grade: float | None
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        raw = {name: getattr(self, name) for name in self.__slots__}
+        return raw | {"steps": [s.to_dict() for s in self.steps]}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Rollout:
+        return cls(**{**raw, "steps": tuple(Step.from_dict(s) for s in raw["steps"])})
