@@ -32,9 +32,7 @@ class EngineError(RuntimeError):
 class Engine(Protocol):
     """An engine serves many concurrent ``generate`` calls; an async context manager opens and closes it."""
 
-    async def generate(
-        self, ids: Sequence[int], sampling: Sampling, *, seed: int, adapter: str | None
-    ) -> Completion:
+    async def generate(self, ids: Sequence[int], sampling: Sampling, *, seed: int, adapter: str | None) -> Completion:
         """Continue ``ids``. ``adapter`` names a LoRA adapter given at opening, None is the base model.
 
         The same ids, sampling, seed and adapter give the same answer whatever else runs, up to numerics.

