@@ -1,6 +1,9 @@
 """Graders for novice programs: safe to import anywhere (standard library only), usable without simstudent."""
 
+from graders.cache import GradeCache
+from graders.pool import Pool, grade, grade_many
 from graders.problem import (
+    VERSION,
     FunctionTest,
     Grade,
     Problem,
@@ -11,11 +14,16 @@ from graders.problem import (
 )
 
 __all__ = [
+    "VERSION",
     "FunctionTest",
     "Grade",
+    "GradeCache",
+    "Pool",
     "Problem",
     "ProblemError",
     "ProgramTest",
     "TestOutcome",
+    "grade",
+    "grade_many",
     "outcomes",
 ]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Status = Literal[
-    "graded", "syntax_error", "runtime_error", "timeout", "memory", "no_code", "grader_error"
-]
+from graders.literal import literal
+
+Status = Literal["graded", "syntax_error", "runtime_error", "timeout", "memory", "no_code", "grader_error"]
 """``graded``: the program loaded and its tests ran (tests may fail, raise or time out one by one).
 ``syntax_error``: it does not compile. ``runtime_error``, ``timeout``, ``memory``: it died before any test could
 run. ``no_code``: there was no program to run. ``grader_error``: *we* failed; the score means nothing."""
 
 TestStatus = Literal["pass", "wrong", "error", "timeout", "memory", "not_run"]
+
+
+VERSION = 1
+"""Raised whenever some program's grade may come out differently; part of every key of a `GradeCache`."""
 
 
 class ProblemError(ValueError):
@@ -61,7 +64,8 @@ class Problem:
     def __post_init__(self) -> None:
         if not self.tests:
             raise ProblemError(f"problem {self.id!r} has no tests")
-        for number, test in enumerate(self.tests, 1):
+        tests: tuple[FunctionTest | ProgramTest, ...] = self.tests
+        for number, test in enumerate(tests, 1):
             self._check(number, test)
 
     def _check(self, number: int, test: FunctionTest | ProgramTest) -> None:
@@ -74,7 +78,7 @@ class Problem:
             raise ProblemError(f"{where}: a problem with entry {self.entry!r} needs args/expected tests")
         for name in ("args", "expected"):
             try:
-                value = ast.literal_eval(getattr(test, name))
+                value = literal(getattr(test, name))
             except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
                 raise ProblemError(f"{where}: '{name}' is not a Python literal ({error})") from None
             if name == "args" and not isinstance(value, tuple):

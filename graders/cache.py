@@ -1,0 +1,81 @@
+"""Grades that are known already, in one SQLite file that many processes may share."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from graders.problem import VERSION, Grade, Problem
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+class GradeCache:
+    """Grades by what decides them: the code, the problem (but for its statement), VERSION and Python's version.
+
+    ``path`` is created when missing. Any number of threads and processes may read and write at once, and be
+    killed while they do; a network file system will not do, as for any SQLite file in WAL mode. A
+    ``grader_error`` is never kept. Raises sqlite3.DatabaseError when ``path`` is some other kind of file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        import sqlite3
+
+        self.path = os.fspath(path)
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._connection: sqlite3.Connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        self._connection.execute(
+            "CREATE TABLE IF NOT EXISTS grades (key BLOB PRIMARY KEY, grade TEXT NOT NULL) WITHOUT ROWID"
+        )
+        self._connection.commit()
+
+    def get(self, code: str | None, problem: Problem) -> Grade | None:
+        """The grade kept for this program, or None."""
+        import json
+
+        with self._lock:
+            row = self._usable().execute("SELECT grade FROM grades WHERE key = ?", (_key(code, problem),)).fetchone()
+        return None if row is None else Grade.from_dict(json.loads(row[0]))
+
+    def put(self, code: str | None, problem: Problem, grade: Grade) -> None:
+        """Keep a grade, at once and for good."""
+        import json
+
+        if grade.status == "grader_error":
+            return
+        row = (_key(code, problem), json.dumps(grade.to_dict()))
+        with self._lock, self._usable() as connection:
+            connection.execute("INSERT OR REPLACE INTO grades VALUES (?, ?)", row)
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def _usable(self) -> sqlite3.Connection:
+        if self._pid != os.getpid():
+            raise RuntimeError("a GradeCache belongs to the process that opened it; open another after a fork")
+        return self._connection
+
+
+def _key(code: str | None, problem: Problem) -> bytes:
+    import hashlib
+
+    text = "\0" if code is None else code
+    return hashlib.sha256(_problem_key(problem) + text.encode("utf-8", "surrogatepass")).digest()
+
+
+@functools.lru_cache(maxsize=4096)
+def _problem_key(problem: Problem) -> bytes:
+    import hashlib
+    import json
+
+    decides = {name: value for name, value in problem.to_dict().items() if name != "statement"}
+    words = json.dumps([decides, VERSION, sys.version], sort_keys=True)
+    return hashlib.sha256(words.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,293 @@
+"""The untrusted side: what a worker's child does with a stranger's program. Imported by worker.py only.
+
+It writes *claims* into a bounded file, frame by frame: a tag, a length, a payload.
+
+    S text      the program does not compile       R error     its body raised            P error  the prelude raised
+    M           it has no function of that name    L           it is loaded, tests follow
+    V marshal   a value returned                   X text      a value that is no data    B        a value too large
+    O bytes     what a program printed             Q bytes     the same, cut off          E error  the test raised
+    Z           out of memory (in a test, or while loading)
+
+Writing such frames by hand gains a program nothing over returning those values. What decides about *our* failures
+goes another way: a pipe that is closed before the first byte of the program runs (see `run`).
+
+Only C modules after the fork: Python-level ones such as ``signal`` or ``json`` cost a page fault for every object
+they touch, which is most of what a program costs here.
+"""
+
+from __future__ import annotations
+
+import builtins
+
+# Functions below keep these built-ins, whatever a program does to the real ones.
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
+
+import _signal  # type: ignore[import-not-found]
+import io
+import marshal
+import os
+import resource
+import struct
+import sys
+from types import CodeType, ModuleType
+from typing import Any, NoReturn
+
+FRAME = struct.Struct("<cI")
+RESULT = 3  # the child's file descriptor for frames
+MAX_DEPTH, MAX_TEXT = 200, 400
+
+
+class NotDataError(Exception):
+    """The value holds something other than plain data; it can equal no literal."""
+
+
+class TooLargeError(Exception):
+    """The value is larger than any expected value could be."""
+
+
+def run(request: dict[str, Any], null: int, result: int, stage: int) -> NoReturn:
+    """Run one program's tests and leave. Never returns.
+
+    ``stage`` gets a byte when the limits are in place and another when the prelude ran, then it is closed: a
+    program cannot pretend that a failure of its own was a failure of ours.
+    """
+    try:
+        os.setsid()
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        os.dup2(result, RESULT)
+        os.closerange(RESULT + 1, stage)
+        os.closerange(stage + 1, 64)
+        _limit(request)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGCHLD})
+        os.write(stage, b"s")
+        tests = _run_programs if request["entry"] is None else _run_function
+        tests(request, stage)
+    except BaseException:
+        os._exit(70)
+    os._exit(0)
+
+
+def _limit(request: dict[str, Any]) -> None:
+    kinds = (
+        ("RLIMIT_CPU", int(request["cpu"] * (len(request["tests"]) + 1)) + 3),
+        ("RLIMIT_AS", request["memory"]),
+        ("RLIMIT_FSIZE", request["file"]),
+        ("RLIMIT_NPROC", 0),
+        ("RLIMIT_NOFILE", 32),
+        ("RLIMIT_CORE", 0),
+    )
+    for name, value in kinds:
+        kind = getattr(resource, name)
+        hard = resource.getrlimit(kind)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        if name != "RLIMIT_AS" or sys.platform == "linux":
+            resource.setrlimit(kind, (value, value))
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _claim(tag: bytes, payload: bytes = b"") -> None:
+    _write(RESULT, FRAME.pack(tag, len(payload)) + payload)
+
+
+def _timer(seconds: float) -> None:
+    _signal.setitimer(_signal.ITIMER_PROF, seconds)  # its signal, left at the default, ends the process
+
+
+def _error(error: BaseException) -> bytes:
+    """An exception as bytes: class name, line in the program (0 if none), message."""
+    line, trace = 0, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == "student.py":
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    try:
+        text = str(error)[:MAX_TEXT]
+    except Exception:
+        text = ""
+    return f"{type(error).__name__[:100]}\0{line}\0{text}".encode("utf-8", "backslashreplace")
+
+
+def _compile(code: str) -> CodeType | None:
+    """The program's code object, or None after claiming why there is none."""
+    try:
+        return compile(code.removeprefix("\ufeff"), "student.py", "exec", dont_inherit=True)
+    except MemoryError:
+        _claim(b"Z")
+    except SyntaxError as error:
+        where = f" (line {error.lineno})" if error.lineno else ""
+        text = f"{type(error).__name__}: {error.msg}{where}"
+        _claim(b"S", text.encode("utf-8", "backslashreplace")[:MAX_TEXT])
+    except (ValueError, OverflowError, RecursionError) as error:
+        _claim(b"S", f"SyntaxError: {error}".encode("utf-8", "backslashreplace")[:MAX_TEXT])
+    return None
+
+
+def _module(name: str, prelude: CodeType | None) -> dict[str, Any]:
+    """A fresh module for a program, the prelude already run in it."""
+    module = ModuleType(name)
+    module.__dict__["__builtins__"] = builtins
+    sys.modules[name] = module
+    if prelude is not None:
+        exec(prelude, module.__dict__)
+    return module.__dict__
+
+
+def _prelude(request: dict[str, Any], stage: int, name: str) -> tuple[CodeType | None, dict[str, Any]] | None:
+    """The compiled prelude and a first module with it run, or None after claiming what went wrong."""
+    try:
+        code = compile(request["prelude"], "prelude.py", "exec", dont_inherit=True) if request["prelude"] else None
+        space = _module(name, code)
+    except BaseException as error:
+        _claim(b"P", _error(error))
+        return None
+    os.write(stage, b"p")
+    os.close(stage)
+    return code, space
+
+
+class _Sink(io.RawIOBase):
+    """Keeps the first ``limit`` bytes written, and whether there were more."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.kept, self.cut = limit, bytearray(), False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        room = self.limit - len(self.kept)
+        size = len(data)
+        self.kept += data[:room]
+        self.cut = self.cut or size > room
+        return size
+
+
+def _streams(stdin: bytes, limit: int) -> tuple[_Sink, io.TextIOWrapper]:
+    """Give the program a standard input and an output of its own; the sink that receives the output."""
+    sink = _Sink(limit)
+    stdout = io.TextIOWrapper(io.BufferedWriter(sink), "utf-8", newline="\n")
+    stderr = io.TextIOWrapper(io.BufferedWriter(_Sink(0)), "utf-8", "backslashreplace")
+    source = io.TextIOWrapper(io.BytesIO(stdin), "utf-8", "surrogateescape")
+    for name, stream in (("stdin", source), ("stdout", stdout), ("stderr", stderr)):
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    return sink, stdout
+
+
+def _run_function(request: dict[str, Any], stage: int) -> None:
+    _streams(b"", 0)
+    _timer(request["cpu"])
+    started = _prelude(request, stage, "student")
+    code = _compile(request["code"]) if started else None
+    if started is None or code is None:
+        return
+    space = started[1]
+    try:
+        exec(code, space)
+        function = space.get(request["entry"])
+    except MemoryError:
+        _claim(b"Z")
+        return
+    except BaseException as error:
+        _claim(b"R", _error(error))
+        return
+    if not callable(function):
+        _claim(b"M")
+        return
+    _claim(b"L")
+    for arguments in request["tests"]:
+        _timer(request["cpu"])
+        try:
+            claim = _value(function(*marshal.loads(arguments)), request["claim"])
+        except MemoryError:
+            _claim(b"Z")  # a fresh child, whose memory is free, runs the other tests
+            return
+        except BaseException as error:
+            claim = b"E", _error(error)
+        _claim(*claim)
+
+
+def _run_programs(request: dict[str, Any], stage: int) -> None:
+    _streams(b"", 0)
+    _timer(request["cpu"])
+    started = _prelude(request, stage, "__main__")
+    code = _compile(request["code"]) if started else None
+    if started is None or code is None:
+        return
+    prelude, first = started
+    space: dict[str, Any] | None = first
+    _claim(b"L")
+    for stdin in request["tests"]:
+        _timer(request["cpu"])
+        sink, stdout = _streams(stdin, request["claim"])
+        try:
+            try:  # noqa: SIM105
+                exec(code, space if space is not None else _module("__main__", prelude))
+            except SystemExit:
+                pass  # an ordinary way to end a program
+            if not stdout.closed:
+                stdout.flush()
+            claim = b"Q" if sink.cut else b"O", bytes(sink.kept)
+        except MemoryError:
+            _claim(b"Z")
+            return
+        except BaseException as error:
+            claim = b"E", _error(error)
+        space = None
+        _claim(*claim)
+
+
+def _value(value: Any, limit: int) -> tuple[bytes, bytes]:
+    """A returned value as a claim: tag and payload."""
+    try:
+        data = marshal.dumps(_plain(value, [limit], MAX_DEPTH), 2)
+        if len(data) <= limit:
+            return b"V", data
+    except TooLargeError:
+        pass
+    except (NotDataError, ValueError, TypeError):
+        return b"X", _repr(value)
+    return b"B", b""
+
+
+def _repr(value: Any) -> bytes:
+    try:
+        text = repr(value)[:MAX_TEXT]
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text.encode("utf-8", "backslashreplace")
+
+
+_COPIES: tuple[tuple[type, Any], ...] = (
+    (int, int.__pos__), (float, float.__pos__), (str, str.__str__), (complex, complex.__pos__)
+)  # fmt: skip
+
+
+def _plain(value: Any, budget: list[int], depth: int) -> Any:
+    """The value in exact built-in types: subclasses are read as their base class, which is also how `==` sees
+    a Counter, a namedtuple or an IntEnum. Raises NotDataError or TooLargeError."""
+    kind = type(value)
+    budget[0] -= 1
+    if depth == 0 or budget[0] < 0:
+        raise TooLargeError
+    if kind is int or kind is str or kind is float or kind is bool or value is None:
+        return value
+    for base in (list, tuple, set, frozenset):
+        if isinstance(value, base):
+            items = base.__iter__(value)  # type: ignore[arg-type]
+            return base([_plain(item, budget, depth - 1) for item in items])
+    if isinstance(value, dict):
+        pairs = dict.items(value)
+        return {_plain(k, budget, depth - 1): _plain(v, budget, depth - 1) for k, v in pairs}
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(memoryview(value))
+    for scalar, copy in _COPIES:
+        if isinstance(value, scalar):
+            return copy(value)
+    raise NotDataError

@@ -1,0 +1,249 @@
+"""Reading what an untrusted program claims: a strict, bounded reader of data-only bytes, and `==` on them.
+
+A claim is ``marshal`` version 2 of plain data. It is never unmarshalled: marshal, like pickle, is not made for
+hostile bytes. The common case is decided by comparing bytes with the expected value's own; only when they differ
+is the claim read here, and never further than an equal value could go.
+"""
+
+from __future__ import annotations
+
+import cmath
+import marshal
+import math
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+_INT = struct.Struct("<i")
+_FLOAT = struct.Struct("<d")
+_CONSTANTS: dict[bytes, Any] = {b"N": None, b"T": True, b"F": False, b".": ...}
+_PAIRS: dict[bytes, tuple[str, str]] = {
+    b"[": ("[", "]"), b"(": ("(", ")"), b"<": ("{", "}"), b">": ("frozenset({", "})"), b"{": ("{", "}"),
+}  # fmt: skip
+_MAX_DEPTH = 250
+_MAX_LEFT = 256  # elements of a set or dict that are compared pair by pair, having no twin of equal bytes
+_MAX_DIGITS = 80  # of 15 bits: more than a finite float reaches
+
+
+class UnreadableError(ValueError):
+    """Not a claim: malformed, or larger than the reader's bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A value read from a claim: its tag, its bytes, its items (keys and values in turn for a dict)."""
+
+    tag: bytes
+    raw: bytes
+    value: Any = None
+    items: tuple[Node, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """An expected value, encoded once. ``size`` counts its nodes, which is as far as a claim is read."""
+
+    raw: bytes
+    node: Node = field(repr=False)
+    size: int
+
+
+def expect(value: Any) -> Expected:
+    """Encode a trusted value. Raises ValueError when it is no plain data."""
+    raw = marshal.dumps(value, 2)
+    budget = [len(raw) + 1]
+    node, _ = _read(raw, 0, budget, 0)
+    return Expected(raw, node, len(raw) + 1 - budget[0])
+
+
+def same(claim: bytes, expected: Expected, tolerance: float) -> bool:
+    """Whether a claimed value equals the expected one: `==` on structure, floats within ``tolerance`` (absolute
+    or relative), NaN equal to NaN, the order of sets and dicts ignored. Work is bounded by the expected value."""
+    if claim == expected.raw:
+        return True
+    try:
+        node, end = _read(claim, 0, [expected.size], 0)
+    except UnreadableError:
+        return False
+    return end == len(claim) and _match(node, expected.node, tolerance)
+
+
+def show(claim: bytes, limit: int) -> str:
+    """The claimed value as Python would write it, cut after about ``limit`` characters."""
+    parts: list[str] = []
+    try:
+        _write(claim, 0, limit, parts, 0)
+    except UnreadableError:
+        parts.append("...")
+    return shorten("".join(parts), limit)
+
+
+def shorten(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+
+
+def _size(data: bytes, at: int) -> int:
+    if at + 4 > len(data):
+        raise UnreadableError
+    return int(_INT.unpack_from(data, at)[0])
+
+
+def _token(data: bytes, at: int) -> tuple[bytes, Any, int]:
+    """Tag, value (or number of items) and end of what begins at ``at``."""
+    tag = data[at : at + 1]
+    at += 1
+    if tag in _CONSTANTS:
+        return tag, _CONSTANTS[tag], at
+    if tag == b"i":
+        return tag, _size(data, at), at + 4
+    if tag == b"{":
+        return tag, 0, at
+    if tag in (b"g", b"y"):
+        end = at + (8 if tag == b"g" else 16)
+        if end > len(data):
+            raise UnreadableError
+        real = _FLOAT.unpack_from(data, at)[0]
+        return tag, real if tag == b"g" else complex(real, _FLOAT.unpack_from(data, at + 8)[0]), end
+    size = _size(data, at)
+    at += 4
+    end = at + (2 * abs(size) if tag == b"l" else size if tag in (b"u", b"s") else 0)
+    if tag not in (b"l", b"u", b"s", b"[", b"(", b"<", b">") or (size < 0 and tag != b"l") or end > len(data):
+        raise UnreadableError
+    if tag == b"l":
+        return tag, _long(data[at:end], size), end
+    return tag, data[at:end] if tag in (b"u", b"s") else size, end
+
+
+def _long(digits: bytes, size: int) -> int | None:
+    """The integer of marshal's 15-bit digits; None when it is too long to be worth building."""
+    if abs(size) > _MAX_DIGITS:
+        return None
+    total = 0
+    for at in range(len(digits) - 2, -1, -2):
+        total = total << 15 | (digits[at] | (digits[at + 1] & 0x7F) << 8)
+    return total if size > 0 else -total
+
+
+def _read(data: bytes, at: int, budget: list[int], depth: int) -> tuple[Node, int]:
+    budget[0] -= 1
+    if budget[0] < 0 or depth > _MAX_DEPTH:
+        raise UnreadableError
+    begin = at
+    tag, value, at = _token(data, at)
+    if tag not in _PAIRS:
+        return Node(tag, data[begin:at], value), at
+    items: list[Node] = []
+    if tag == b"{":
+        while data[at : at + 1] != b"0":
+            for _ in range(2):
+                item, at = _read(data, at, budget, depth + 1)
+                items.append(item)
+        at += 1
+    else:
+        if value > budget[0]:
+            raise UnreadableError
+        for _ in range(value):
+            item, at = _read(data, at, budget, depth + 1)
+            items.append(item)
+    return Node(tag, data[begin:at], None, tuple(items)), at
+
+
+# --- comparing --------------------------------------------------------------------------------------------------
+
+
+def _match(got: Node, want: Node, tolerance: float) -> bool:
+    if got.raw == want.raw:
+        return True
+    if got.tag in _PAIRS or want.tag in _PAIRS:
+        sets = (b"<", b">")
+        if got.tag != want.tag and not (got.tag in sets and want.tag in sets):
+            return False
+        if len(got.items) != len(want.items):
+            return False
+        if got.tag in (b"[", b"("):
+            return all(_match(g, w, tolerance) for g, w in zip(got.items, want.items, strict=True))
+        step = 2 if got.tag == b"{" else 1
+        return _match_unordered(got.items, want.items, step, tolerance)
+    if isinstance(got.value, bytes) or isinstance(want.value, bytes):
+        return got.tag == want.tag and got.value == want.value
+    return _match_numbers(got.value, want.value, tolerance)
+
+
+def _match_numbers(got: Any, want: Any, tolerance: float) -> bool:
+    numbers = (int, float, complex)
+    if not isinstance(got, numbers) or not isinstance(want, numbers):
+        return False  # None, Ellipsis, an enormous integer: equal bytes were their only chance
+    if isinstance(got, int) and isinstance(want, int):
+        return got == want
+    try:
+        if isinstance(got, complex) or isinstance(want, complex):
+            return cmath.isclose(got, want, rel_tol=tolerance, abs_tol=tolerance)
+        if math.isnan(got) or math.isnan(want):
+            return math.isnan(got) and math.isnan(want)
+        return math.isclose(got, want, rel_tol=tolerance, abs_tol=tolerance)
+    except OverflowError:
+        return False
+
+
+def _match_unordered(got: tuple[Node, ...], want: tuple[Node, ...], step: int, tolerance: float) -> bool:
+    """Sets (``step`` 1) and dicts (``step`` 2: key, value). Twins by their keys' bytes first, the rest by pairs.
+
+    Looked up by bytes, not by value: a program can choose integers whose hashes collide, not bytes.
+    """
+    places = {want[at].raw: at for at in range(0, len(want), step)}
+    left = []
+    for at in range(0, len(got), step):
+        twin = places.pop(got[at].raw, None)
+        if twin is None:
+            left.append(at)
+        elif not all(_match(got[at + i], want[twin + i], tolerance) for i in range(step)):
+            return False
+    if len(left) > _MAX_LEFT:
+        return False
+    free = list(places.values())
+    for at in left:
+        for place in free:
+            if all(_match(got[at + i], want[place + i], tolerance) for i in range(step)):
+                free.remove(place)
+                break
+        else:
+            return False
+    return True
+
+
+# --- showing ----------------------------------------------------------------------------------------------------
+
+
+def _write(data: bytes, at: int, limit: int, parts: list[str], depth: int) -> int:
+    """Append the text of the value at ``at``; where it ends. Raises UnreadableError once ``limit`` is passed."""
+    if sum(map(len, parts)) > limit or depth > _MAX_DEPTH:
+        raise UnreadableError
+    tag, value, at = _token(data, at)
+    if tag not in _PAIRS:
+        parts.append(_scalar(tag, value, limit))
+        return at
+    opening, closing = _PAIRS[tag]
+    parts.append("set(" if tag == b"<" and not value else opening)
+    count = 0
+    while count < value or (tag == b"{" and data[at : at + 1] != b"0"):
+        parts.append(", " if count else "")
+        at = _write(data, at, limit, parts, depth + 1)
+        if tag == b"{":
+            parts.append(": ")
+            at = _write(data, at, limit, parts, depth + 1)
+        count += 1
+    parts.append(",)" if tag == b"(" and count == 1 else ")" if tag == b"<" and not count else closing)
+    return at + (tag == b"{")
+
+
+def _scalar(tag: bytes, value: Any, limit: int) -> str:
+    if tag == b"u":
+        return repr(value[: 4 * limit].decode("utf-8", "replace")[: limit + 1])
+    if tag == b"s":
+        return repr(value[: limit + 1])
+    if tag == b"l" and value is None:
+        return "a very large integer"
+    return "Ellipsis" if value is ... else repr(value)

@@ -1,0 +1,165 @@
+"""Many programs at once: threads that each own one worker process, behind plain, streaming and async calls."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import weakref
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from types import TracebackType
+
+from graders.cache import GradeCache
+from graders.problem import Grade, Problem
+from graders.python import grade_with, prepare
+from graders.sandbox import Worker
+
+_Job = tuple[str | None, Problem, "Future[Grade]"]
+_AHEAD = 32  # programs a worker may have waiting in `grade_many`: enough never to starve, little memory
+
+
+class Pool:
+    """Worker processes, one a core unless ``workers`` says otherwise, started when first needed.
+
+    Any number of threads and coroutines may use one pool at once. With ``cache``, known grades are looked up and
+    new ones kept. Close it with ``close`` or as a context manager; otherwise it closes when collected, or when
+    the interpreter exits. A pool does not survive `os.fork`: make one in each process.
+    """
+
+    def __init__(self, workers: int | None = None, *, cache: GradeCache | None = None) -> None:
+        if workers is not None and workers < 1:
+            raise ValueError(f"workers must be at least 1, not {workers}")
+        self.workers = workers or _cores()
+        self.cache = cache
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._pending = 0
+        self._pid = os.getpid()
+        self._finalizer = weakref.finalize(self, _close, self._jobs, self._threads)
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish what was handed in, then end the workers. Further calls raise RuntimeError."""
+        self._finalizer()
+
+    def grade(self, code: str | None, problem: Problem) -> Grade:
+        """Grade one program; ``None`` or blank code is ``no_code``.
+
+        A failure of ours is tried again once, then comes back as status ``grader_error``. Raises ProblemError
+        when the problem's values cannot be handed to another process or its language has no grader here.
+        """
+        return self._submit(code, problem).result()
+
+    async def grade_async(self, code: str | None, problem: Problem) -> Grade:
+        """As `grade`, for coroutines: thousands may await at once; programs run as workers become free."""
+        import asyncio
+
+        return await asyncio.wrap_future(self._submit(code, problem))
+
+    def grade_many(self, items: Iterable[tuple[str | None, Problem]]) -> Iterator[Grade]:
+        """Grades in the order of ``items``, as they become known; ``items`` is read only a little ahead.
+
+        Equal pairs of code and problem run once. Raises ProblemError at the place of the faulty problem.
+        """
+        known: dict[tuple[str | None, Problem], Future[Grade]] = {}
+        waiting: deque[Future[Grade]] = deque()
+        for code, problem in items:
+            key = (code, problem)
+            future = known.get(key)
+            if future is None:
+                future = known[key] = self._submit(code, problem)
+            waiting.append(future)
+            while len(waiting) > _AHEAD * self.workers or (waiting and waiting[0].done()):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def _submit(self, code: str | None, problem: Problem) -> Future[Grade]:
+        if self._pid != os.getpid():
+            raise RuntimeError("this Pool belongs to the process that made it; make another after a fork")
+        prepare(problem)
+        future: Future[Grade] = Future()
+        found = self.cache.get(code, problem) if self.cache is not None else None
+        if found is not None:
+            future.set_result(found)
+            return future
+        with self._lock:
+            if not self._finalizer.alive:
+                raise RuntimeError("this Pool is closed")
+            # A thread more only while all are busy: most callers never need a second worker.
+            self._pending += 1
+            if len(self._threads) < min(self.workers, self._pending):
+                thread = threading.Thread(target=_drive, args=(self._jobs, self.cache), name="graders", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+            self._jobs.put((code, problem, future))
+        future.add_done_callback(self._finished)
+        return future
+
+    def _finished(self, future: Future[Grade]) -> None:
+        with self._lock:
+            self._pending -= 1
+
+
+def _drive(jobs: queue.SimpleQueue[_Job | None], cache: GradeCache | None) -> None:
+    """One thread's life: one worker, one job after another, until told to stop."""
+    worker = Worker()
+    try:
+        while (job := jobs.get()) is not None:
+            code, problem, future = job
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                grade = grade_with(worker, code, problem)
+                if cache is not None:
+                    cache.put(code, problem, grade)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(grade)
+            del job, future
+    finally:
+        worker.close()
+
+
+def _close(jobs: queue.SimpleQueue[_Job | None], threads: list[threading.Thread]) -> None:
+    for _ in threads:
+        jobs.put(None)
+    for thread in threads:
+        if thread is not threading.current_thread():
+            thread.join()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_shared: list[Pool] = []
+_shared_lock = threading.Lock()
+
+
+def grade(code: str | None, problem: Problem) -> Grade:
+    """Grade one program in a pool of one worker that this process keeps for the purpose; see `Pool.grade`."""
+    with _shared_lock:
+        if not _shared or _shared[0]._pid != os.getpid():
+            _shared[:] = [Pool(1)]
+        pool = _shared[0]
+    return pool.grade(code, problem)
+
+
+def grade_many(
+    items: Iterable[tuple[str | None, Problem]], *, workers: int | None = None, cache: GradeCache | None = None
+) -> Iterator[Grade]:
+    """Grade a stream of (code, problem) in a pool of its own; see `Pool.grade_many`."""
+    with Pool(workers, cache=cache) as pool:
+        yield from pool.grade_many(items)

@@ -1,0 +1,203 @@
+"""Grading Python programs: from a problem's tests to requests for a worker, from its claims to a grade."""
+
+from __future__ import annotations
+
+import functools
+import marshal
+import re
+import signal
+from dataclasses import dataclass
+
+from graders.claims import Expected, expect, same, shorten, show
+from graders.literal import literal
+from graders.problem import FunctionTest, Grade, Problem, ProblemError, ProgramTest, Status, TestOutcome
+from graders.sandbox import Request, Run, Worker, WorkerLostError
+
+SHOWN = 48  # characters of a value in a test's detail
+_ATTEMPTS = 2  # a lost worker is our failure: try again once, in a fresh one
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}\b")
+_CPU_SIGNALS = (signal.SIGPROF, signal.SIGXCPU, signal.SIGVTALRM)
+_NOT_RUN = TestOutcome("not_run")
+_TIMEOUT = TestOutcome("timeout", None, "took too long")
+_MEMORY = TestOutcome("memory", "MemoryError", "used too much memory")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A problem's tests, encoded once: what the worker gets (``inputs``) and what it never sees (``expected``)."""
+
+    inputs: tuple[bytes, ...]
+    expected: tuple[Expected | str, ...]
+    claim_bytes: int
+
+
+@functools.lru_cache(maxsize=4096)
+def prepare(problem: Problem) -> Prepared:
+    """Encode a problem. Raises ProblemError for values that cannot be handed to another process."""
+    if problem.language != "python":
+        raise ProblemError(f"problem {problem.id!r}: no grader for language {problem.language!r}")
+    inputs: list[bytes] = []
+    expected: list[Expected | str] = []
+    tests: tuple[FunctionTest | ProgramTest, ...] = problem.tests
+    for number, test in enumerate(tests, 1):
+        if isinstance(test, ProgramTest):
+            inputs.append(test.stdin.encode("utf-8", "replace"))
+            expected.append(test.stdout)
+            continue
+        try:
+            inputs.append(marshal.dumps(literal(test.args), 2))
+            expected.append(expect(literal(test.expected)))
+        except ValueError as error:
+            raise ProblemError(f"problem {problem.id!r}, test {number}: {error}") from None
+    largest = max(len(e) * 4 if isinstance(e, str) else len(e.raw) for e in expected)
+    room = 1 << 16
+    while room < 2 * largest:  # in powers of two: the bound should not tell a program what is expected
+        room *= 2
+    return Prepared(tuple(inputs), tuple(expected), room)
+
+
+def grade_with(worker: Worker, code: str | None, problem: Problem) -> Grade:
+    """Grade one program in ``worker``. Raises ProblemError; every other failure of ours is a ``grader_error``."""
+    prepared = prepare(problem)
+    blank = (_NOT_RUN,) * len(prepared.inputs)
+    if code is None or not code.strip():
+        return Grade(0.0, "no_code", blank, "there is no code")
+    reason = ""
+    for _ in range(_ATTEMPTS):
+        try:
+            return _attempt(worker, code, problem, prepared)
+        except WorkerLostError as lost:
+            reason = str(lost)
+    return Grade(0.0, "grader_error", blank, reason)
+
+
+def _attempt(worker: Worker, code: str, problem: Problem, prepared: Prepared) -> Grade:
+    """All tests, in as many children as it takes: the test a child dies in fails alone."""
+    total = len(prepared.inputs)
+    tests: list[TestOutcome] = []
+    spent = 0.0
+    while len(tests) < total:
+        run = worker.run(_request(code, problem, prepared, len(tests)))
+        spent += run.cpu_seconds
+        if run.stages < 2:
+            return _our_failure(run, total)
+        load, *claims = run.claims or ((b"", b""),)
+        if load[0] != b"L":
+            status, outcome, message = _load_failure(load, run, problem)
+            if not tests and status != "graded":
+                return Grade(0.0, status, (_NOT_RUN,) * total, message, spent)
+            tests += [outcome] * (total - len(tests))
+            break
+        for tag, payload in claims[: total - len(tests)]:
+            tests.append(_outcome(tag, payload, prepared.expected[len(tests)], problem.tolerance))
+        if len(tests) == total or (claims and claims[-1][0] == b"Z"):
+            continue
+        tests.append(_death(run))
+        if run.end == "wall":  # the other tests would wait as long
+            tests += [_NOT_RUN] * (total - len(tests))
+    passed = sum(t.status == "pass" for t in tests)
+    missing = f"there is no function named {problem.entry}" if tests[0].error == "MissingFunction" else ""
+    return Grade(passed / total, "graded", tuple(tests), missing, spent)
+
+
+def _request(code: str, problem: Problem, prepared: Prepared, done: int) -> Request:
+    return Request(
+        code=code,
+        prelude=problem.prelude,
+        entry=problem.entry,
+        tests=prepared.inputs[done:],
+        cpu_seconds=problem.cpu_seconds,
+        memory_bytes=problem.memory_mb << 20,
+        claim_bytes=prepared.claim_bytes,
+    )
+
+
+def _our_failure(run: Run, total: int) -> Grade:
+    if run.stages == 0:
+        raise WorkerLostError(f"a child could not be set up (exit code {run.exit_code})")
+    load = run.claims[0] if run.claims else (b"", b"")
+    why = _exception(load[1])[1] if load[0] == b"P" else _death(run).detail
+    return Grade(0.0, "grader_error", (_NOT_RUN,) * total, f"the problem's prelude failed: {why}")
+
+
+def _load_failure(load: tuple[bytes, bytes], run: Run, problem: Problem) -> tuple[Status, TestOutcome, str]:
+    """A program that could not be loaded: the grade's status, what it means for a test, the message."""
+    tag, payload = load
+    if tag == b"M":
+        text = f"there is no function named {problem.entry}"
+        return "graded", TestOutcome("error", "MissingFunction", text), text
+    if tag == b"S":
+        text = _clean(payload, 400)
+        return "syntax_error", TestOutcome("error", text.partition(":")[0], text), text
+    if tag == b"R":
+        name, text = _exception(payload)
+        return "runtime_error", TestOutcome("error", name, f"raised {text}"), text
+    outcome = _MEMORY if tag == b"Z" else _death(run)
+    status: Status = "runtime_error" if outcome.status == "error" else "timeout"
+    return "memory" if outcome.status == "memory" else status, outcome, f"the program {outcome.detail}"
+
+
+def _outcome(tag: bytes, payload: bytes, expected: Expected | str, tolerance: float) -> TestOutcome:
+    """What one claim is worth. Anything unknown is a wrong answer: an honest child writes nothing unknown."""
+    if tag == b"E":
+        name, text = _exception(payload)
+        return TestOutcome("error", name, f"raised {text}")
+    if tag == b"Z":
+        return _MEMORY
+    if isinstance(expected, str):
+        return _printed(payload, expected, tag == b"Q")
+    if tag == b"V" and same(payload, expected, tolerance):
+        return TestOutcome("pass")
+    got = {b"V": show(payload, SHOWN), b"X": _clean(payload, SHOWN)}.get(tag, "a very large value")
+    return TestOutcome("wrong", None, f"returned {got}, expected {show(expected.raw, SHOWN)}")
+
+
+def _printed(output: bytes, expected: str, cut: bool) -> TestOutcome:
+    """Compare texts, blind to white space at the ends of lines and to newlines at the end."""
+    got, want = _lines(output.decode("utf-8", "replace")), _lines(expected)
+    if got == want and not cut:
+        return TestOutcome("pass")
+    whole, wanted = (repr("\n".join(lines)) if lines else "nothing" for lines in (got, want))
+    if len(whole) <= SHOWN and len(wanted) <= SHOWN:
+        return TestOutcome("wrong", None, f"printed {whole}, expected {wanted}")
+    at = next((i for i, (g, w) in enumerate(zip(got, want, strict=False)) if g != w), min(len(got), len(want)))
+    line = shorten(repr(got[at]), SHOWN) if at < len(got) else "nothing"
+    right = shorten(repr(want[at]), SHOWN) if at < len(want) else "nothing"
+    return TestOutcome("wrong", None, f"printed {line} as line {at + 1}, expected {right}")
+
+
+def _lines(text: str) -> list[str]:
+    lines = [line.rstrip() for line in text.split("\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _death(run: Run) -> TestOutcome:
+    """Why a child left without finishing a test."""
+    if run.end != "ended" or -run.exit_code in _CPU_SIGNALS:
+        return _TIMEOUT
+    if run.exit_code == -signal.SIGKILL:
+        return _MEMORY  # not ours: the kernel's, for want of memory
+    if run.exit_code < 0:
+        try:
+            name = signal.Signals(-run.exit_code).name
+        except ValueError:
+            name = f"signal {-run.exit_code}"
+        return TestOutcome("error", "Crash", f"crashed the interpreter ({name})")
+    return TestOutcome("error", "SystemExit", "ended the interpreter")
+
+
+def _exception(payload: bytes) -> tuple[str, str]:
+    """Class name and one line of text for a claimed exception."""
+    name, line, text = [*payload.split(b"\0", 2), b"", b""][:3]
+    kind = _clean(name, 60) or "Exception"
+    message = _clean(text, 120)
+    where = f" (line {int(line)})" if line.isdigit() and len(line) < 7 and int(line) else ""
+    return kind, (f"{kind}: {message}" if message else kind) + where
+
+
+def _clean(text: bytes, limit: int) -> str:
+    """One bounded line without addresses, which differ from run to run."""
+    line = " ".join(text[: 4 * limit + 40].decode("utf-8", "replace").split())
+    return shorten(_ADDRESS.sub("0x...", line), limit)

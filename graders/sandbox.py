@@ -1,0 +1,200 @@
+"""The trusted side's end of one worker process: start it, hand it a program, take its answer, replace it.
+
+The worker is executed afresh, never forked from the caller, whose memory may hold models, keys and answers, and
+whose threads and CUDA contexts do not survive a fork. It is given a program and the tests' inputs; nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import struct
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:  # loaded when the first worker starts: `import graders` is to stay fast
+    import socket
+    import subprocess
+
+_REPLY = struct.Struct("<IBBiQI")  # as in worker.py
+_FRAME = struct.Struct("<cI")
+_ENDS: tuple[Literal["ended", "cpu", "wall"], ...] = ("ended", "cpu", "wall")
+_START_SECONDS = 60.0  # a busy machine may take long to start a process; a broken one says so at once
+_ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+
+class WorkerLostError(RuntimeError):
+    """The worker died, stalled or made no sense: our failure, never the program's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One program and the inputs of its tests: marshalled arguments, or the text for standard input."""
+
+    code: str
+    prelude: str
+    entry: str | None
+    tests: Sequence[bytes]
+    cpu_seconds: float
+    memory_bytes: int
+    claim_bytes: int
+
+    def encode(self, sequence: int) -> bytes:
+        body = {
+            "sequence": sequence,
+            "code": self.code,
+            "prelude": self.prelude,
+            "entry": self.entry,
+            "tests": list(self.tests),
+            "cpu": self.cpu_seconds,
+            "memory": self.memory_bytes,
+            "claim": self.claim_bytes,
+            "file": self.file_bytes,
+        }
+        data = marshal.dumps(body, 2)
+        return len(data).to_bytes(4, "little") + data
+
+    @property
+    def file_bytes(self) -> int:
+        return (self.claim_bytes + 64) * len(self.tests) + 4096
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which a worker that has not answered is given up; its own clocks are far stricter."""
+        return 60 + 6 * (5 + 10 * self.cpu_seconds) * (len(self.tests) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a child ended and what it claimed. ``exit_code`` is negative for a signal, as in subprocess.
+
+    ``stages``: 0, the child could not be set up; 1, the prelude failed; 2, the program was reached. A program
+    cannot influence it.
+    """
+
+    claims: tuple[tuple[bytes, bytes], ...]
+    end: Literal["ended", "cpu", "wall"]
+    exit_code: int
+    stages: int
+    cpu_seconds: float
+
+
+class Worker:
+    """One worker process, started at the first ``run``. Not for use by two threads at once."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._sequence = 0
+
+    def run(self, request: Request) -> Run:
+        """Run one program. Raises WorkerLostError, the process then being gone; the next call starts another."""
+        try:
+            if self._process is None:
+                self._start()
+            self._sequence = (self._sequence + 1) % 2**32
+            self._send(request.encode(self._sequence), request.patience)
+            head = _REPLY.unpack(self._receive(_REPLY.size, request.patience))
+            sequence, end, stages, exit_code, micros, size = head
+            if sequence != self._sequence or end >= len(_ENDS) or size > request.file_bytes:
+                raise WorkerLostError("the worker's answer makes no sense")
+            claims = _frames(self._receive(size, 10.0), len(request.tests) + 1)
+            return Run(claims, _ENDS[end], exit_code, stages, micros / 1e6)
+        except OSError as error:
+            lost = WorkerLostError(f"the worker was lost ({type(error).__name__}){self._last_words()}")
+            self.close(kill=True)
+            raise lost from error
+        except BaseException:
+            self.close(kill=True)
+            raise
+
+    def close(self, *, kill: bool = False) -> None:
+        """End the process: it leaves by itself when its socket closes, or is killed."""
+        process, self._process = self._process, None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if process is None:
+            return
+        import subprocess
+
+        try:
+            process.wait(0 if kill else 2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def _start(self) -> None:
+        import socket
+        import subprocess
+
+        if not sys.executable:
+            raise WorkerLostError("sys.executable is empty: graders needs a Python interpreter to start its workers")
+        ours, theirs = socket.socketpair()
+        script = Path(__file__).with_name("worker.py")
+        command = [sys.executable, "-S", "-s", "-P", "-B", "-X", "utf8", "-W", "ignore", os.fspath(script)]
+        with theirs:
+            self._socket = ours
+            self._process = subprocess.Popen(
+                command,
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=_ENVIRONMENT,
+                cwd="/",
+                start_new_session=True,
+            )
+        self._receive(_REPLY.size, _START_SECONDS)
+
+    def _send(self, data: bytes, seconds: float) -> None:
+        assert self._socket is not None
+        self._socket.settimeout(seconds)
+        self._socket.sendall(data)
+
+    def _receive(self, size: int, seconds: float) -> bytes:
+        assert self._socket is not None
+        deadline = time.monotonic() + seconds
+        data = bytearray()
+        while len(data) < size:
+            self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+            more = self._socket.recv(size - len(data))
+            if not more:
+                raise ConnectionResetError
+            data += more
+        return bytes(data)
+
+    def _last_words(self) -> str:
+        """The end of the dead worker's standard error: what tells a broken installation from a bug."""
+        process = self._process
+        if process is None or process.stderr is None:
+            return ""
+        with contextlib.suppress(OSError, ValueError):
+            os.set_blocking(process.stderr.fileno(), False)
+            words = (process.stderr.read(4096) or b"").decode("utf-8", "replace").strip()
+            return f": {words.splitlines()[-1]}" if words else ""
+        return ""
+
+
+def _frames(data: bytes, limit: int) -> tuple[tuple[bytes, bytes], ...]:
+    """The claims in a child's file, up to the first that is not whole."""
+    claims: list[tuple[bytes, bytes]] = []
+    at = 0
+    while len(claims) < limit and at + _FRAME.size <= len(data):
+        tag, size = _FRAME.unpack_from(data, at)
+        at += _FRAME.size
+        if at + size > len(data):
+            break
+        claims.append((tag, data[at : at + size]))
+        at += size
+    return tuple(claims)
