@@ -16,6 +16,9 @@ from simstudent.errors import SimstudentError
 
 Keys = tuple[str | int, ...]
 
+SOURCE_KINDS = ("table", "course", "falconcode")
+"""What ``data.source.kind`` may be."""
+
 
 @dataclass
 class Lines:
@@ -76,19 +79,21 @@ def describe(error: ValidationError, model: type[BaseModel], lines: Lines) -> li
     """One message per mistake, in the order of the file."""
     found = []
     for item in error.errors():
-        keys = _file_keys(item["loc"], lines)
+        keys = _file_keys(item)
         found.append((lines.of.get(keys, 10**9), lines.at(keys) + _message(item, model)))
     return [text for _, text in sorted(found, key=lambda pair: pair[0])]
 
 
-def _file_keys(loc: Keys, lines: Lines) -> Keys:
-    """The location without the tags that pydantic adds for unions (``source.table.path``, ``select.0.str``)."""
+def _file_keys(item: Any) -> Keys:
+    """Where the mistake stands in the file: pydantic's location less the tags it adds for unions."""
+    loc: Keys = item["loc"]
     keys: Keys = ()
-    for number, key in enumerate(loc):
-        last = number == len(loc) - 1
-        if (*keys, key) in lines.of or last or not any(k[: len(keys)] == keys and len(k) > len(keys) for k in lines.of):
+    for before, key in zip(("", *loc), loc, strict=False):
+        is_tag = before == "source" and key in SOURCE_KINDS
+        is_member = isinstance(before, int) and (key == "str" or str(key).startswith("dict["))
+        if not is_tag and not is_member:
             keys = (*keys, key)
-    return keys
+    return (*keys, "kind") if item["type"] in ("union_tag_invalid", "union_tag_not_found") else keys
 
 
 def _message(item: Any, model: type[BaseModel]) -> str:
@@ -103,7 +108,7 @@ def _message(item: Any, model: type[BaseModel]) -> str:
         word = item["ctx"].get("tag", given)
         return f"{word!r} is not one of the choices; {closest(str(word), options)}"
     if kind == "union_tag_not_found":
-        return "missing 'kind'; known: table, course, falconcode"
+        return f"missing; known: {', '.join(SOURCE_KINDS)}"
     message = item["msg"].removeprefix("Value error, ")
     return f"{message[0].lower()}{message[1:]} (given: {given!r})" if not isinstance(given, dict) else message
 

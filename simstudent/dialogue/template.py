@@ -118,11 +118,13 @@ def _pieces(tokenizer: Any, text: str, system_role: bool) -> ChatTemplate:
     prompt = _render(tokenizer, opening, generate=True)
     if prompt is None or USER not in prompt:
         raise SimstudentError("the tokenizer's chat template has no generation prompt")
+    generated, rendered = prompt.split(USER, 1)[1], parts[first]
     end, after = _end_of_turn(tokenizer, after_answer)
     return ChatTemplate(
         head=head,
         after_system=after_system,
-        before_answer=prompt.split(USER, 1)[1],
+        # Some templates (Llama 2) put a space before an answer that their generation prompt lacks.
+        before_answer=rendered if rendered.startswith(generated) else generated,
         end=end,
         after_answer=after,
         system_role=system_role,
