@@ -74,22 +74,23 @@ def codebleu_many(
     """
     tools = _tools(language)
     keys = [_key(language, reference, prediction) for reference, prediction in pairs]
-    todo = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in _scores}
+    with _lock:
+        scores = {key: _scores[key] for key in keys if key in _scores}
+    todo = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in scores}
     if workers is None:
         workers = min(_cores(), 1 + len(todo) // _PAIRS_WORTH_A_PROCESS)
-    found: Iterable[CodeBleu | None]
     if workers <= 1 or len(todo) < 2:
         found = [_score(tools, reference, prediction) for reference, prediction in todo.values()]
     else:
         found = _score_in_processes(list(todo.values()), language, min(workers, len(todo)))
     new = dict(zip(todo, found, strict=True))
-    result = [new[key] if key in new else _scores[key] for key in keys]
     _remember(new)
-    return result
+    scores.update(new)
+    return [scores[key] for key in keys]
 
 
 _scores: dict[bytes, CodeBleu | None] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()  # the scores above, tree-sitter's parsers and the walks below are shared by all threads
 
 
 def _key(language: str, reference: str, prediction: str) -> bytes:
@@ -101,8 +102,8 @@ def _key(language: str, reference: str, prediction: str) -> bytes:
 def _remember(new: dict[bytes, CodeBleu | None]) -> None:
     with _lock:
         _scores.update(new)
-        for key in list(_scores)[: max(0, len(_scores) - _SCORES_KEPT)]:
-            del _scores[key]
+        while len(_scores) > _SCORES_KEPT:
+            del _scores[next(iter(_scores))]
 
 
 def _cores() -> int:
@@ -114,42 +115,44 @@ def _cores() -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Program:
-    """All that CodeBLEU needs to know of one program. ``ngrams[n - 1]`` counts its n-grams in order of appearance."""
+    """All that CodeBLEU needs to know of one program.
 
-    length: int
-    ngrams: tuple[Counter[tuple[str, ...]], ...]
+    ``ngrams[n - 1]`` holds each n-gram with the number of its earlier occurrences, so that two programs have as
+    many n-grams in common as the sets have elements. ``tokens`` counts the words in order of appearance.
+    """
+
+    tokens: Counter[str]
+    ngrams: tuple[frozenset[tuple[object, int]], ...]
     subtrees: Counter[bytes]
-    dataflow: Counter[tuple[str, str, tuple[str, ...]]]
+    dataflow: frozenset[tuple[object, int]]
+
+
+def _numbered(items: Iterable[object]) -> frozenset[tuple[object, int]]:
+    return frozenset((item, i) for item, count in Counter(items).items() for i in range(count))
 
 
 def _score(tools: _Tools, reference: str, prediction: str) -> CodeBleu | None:
     ref, pred = _program(tools, reference.strip()), _program(tools, prediction.strip())
     if ref is None or pred is None:
         return None
-    ngram = _bleu([_clipped(pred.ngrams[n], ref.ngrams[n]) for n in range(4)], pred.length, ref.length)
-    recalls = [_weighted_unigrams(ref.ngrams[0], pred.ngrams[0], tools.keywords)]
-    recalls += [_clipped(ref.ngrams[n], pred.ngrams[n]) for n in range(1, 4)]
-    weighted = _bleu(recalls, pred.length, 2)
+    ref_length, pred_length = len(ref.ngrams[0]), len(pred.ngrams[0])
+    common = [len(a & b) for a, b in zip(ref.ngrams, pred.ngrams, strict=True)]
+    precision = [(hits, max(1, len(of_pred))) for hits, of_pred in zip(common, pred.ngrams, strict=True)]
+    recall = [(hits, max(1, len(of_ref))) for hits, of_ref in zip(common, ref.ngrams, strict=True)]
+    ngram = _bleu(precision, pred_length, ref_length)
+    weighted = _bleu([_weighted_recall(ref.tokens, pred.tokens, tools.keywords), *recall[1:]], pred_length, 2)
     syntax = sum(n for tree, n in ref.subtrees.items() if tree in pred.subtrees) / ref.subtrees.total()
-    flows = ref.dataflow.total()
-    dataflow = sum(min(n, pred.dataflow[flow]) for flow, n in ref.dataflow.items()) / flows if flows else 0.0
+    dataflow = len(ref.dataflow & pred.dataflow) / len(ref.dataflow) if ref.dataflow else 0.0
     score = 0.25 * ngram + 0.25 * weighted + 0.25 * syntax + 0.25 * (dataflow or 1)
     return CodeBleu(score, ngram, weighted, syntax, dataflow)
 
 
-def _clipped(counted: Counter[Any], other: Counter[Any]) -> tuple[float, float]:
-    matches = sum(min(counted[ngram], other[ngram]) for ngram in counted.keys() & other.keys())
-    return matches, max(1, counted.total())
-
-
-def _weighted_unigrams(
-    ref: Counter[tuple[str, ...]], pred: Counter[tuple[str, ...]], keywords: frozenset[str]
-) -> tuple[float, float]:
-    """Recall of the reference's tokens, a keyword weighing 1 and any other token 0.2."""
+def _weighted_recall(ref: Counter[str], pred: Counter[str], keywords: frozenset[str]) -> tuple[float, float]:
+    """Matches and number of the reference's tokens, a keyword weighing 1 and any other token 0.2."""
     matches = total = 0.0
     for token, count in ref.items():
-        weight = 1 if token[0] in keywords else 0.2
-        matches += min(count, pred[token]) * weight
+        weight = 1 if token in keywords else 0.2
+        matches += min(count, pred.get(token, 0)) * weight
         total += count * weight
     return matches, max(1, total)
 
@@ -220,15 +223,16 @@ def _program(tools: _Tools, code: str) -> _Program | None:
     if not code:
         return None
     tokens = code.split()
-    ngrams = tuple(Counter(zip(*(tokens[i:] for i in range(n)), strict=False)) for n in (1, 2, 3, 4))
+    ngrams = tuple(_numbered(zip(*(tokens[i:] for i in range(n)), strict=False)) for n in (1, 2, 3, 4))
     try:
         bare = tools.strip_comments(code, tools.language)
     except Exception:  # tokenize refuses broken programs; the package then keeps the comments
         bare = code
-    tree = tools.parse(bare.encode("utf-8"))
-    root, subtrees = _read_tree(tree.root_node)
-    flows = Counter((name, relation, tuple(sources)) for name, relation, sources in tools.dataflow(bare, root))
-    return _Program(len(tokens), ngrams, subtrees, flows)
+    with _lock:
+        root, subtrees = _read_tree(tools.parse(bare.encode("utf-8")).root_node)
+        flows = tools.dataflow(bare, root)
+    dataflow = _numbered((name, relation, tuple(sources)) for name, relation, sources in flows)
+    return _Program(Counter(tokens), ngrams, subtrees, dataflow)
 
 
 class _Node:
