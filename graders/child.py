@@ -168,8 +168,11 @@ class _Sink(io.RawIOBase):
         return size
 
 
-def _streams(stdin: bytes, limit: int) -> tuple[_Sink, io.TextIOWrapper]:
-    """Give the program a standard input and an output of its own; the sink that receives the output."""
+def streams(stdin: bytes, limit: int) -> tuple[_Sink, io.TextIOWrapper]:
+    """Give the program a standard input and an output of its own; the sink that receives the output.
+
+    The worker has called it already, with nothing to read and nothing kept: all that a function's tests need.
+    """
     sink = _Sink(limit)
     stdout = io.TextIOWrapper(io.BufferedWriter(sink), "utf-8", newline="\n")
     stderr = io.TextIOWrapper(io.BufferedWriter(_Sink(0)), "utf-8", "backslashreplace")
@@ -181,7 +184,6 @@ def _streams(stdin: bytes, limit: int) -> tuple[_Sink, io.TextIOWrapper]:
 
 
 def _run_function(request: dict[str, Any], stage: int) -> None:
-    _streams(b"", 0)
     _timer(request["cpu"])
     started = _prelude(request, stage, "student")
     code = _compile(request["code"]) if started else None
@@ -214,7 +216,6 @@ def _run_function(request: dict[str, Any], stage: int) -> None:
 
 
 def _run_programs(request: dict[str, Any], stage: int) -> None:
-    _streams(b"", 0)
     _timer(request["cpu"])
     started = _prelude(request, stage, "__main__")
     code = _compile(request["code"]) if started else None
@@ -225,7 +226,7 @@ def _run_programs(request: dict[str, Any], stage: int) -> None:
     _claim(b"L")
     for stdin in request["tests"]:
         _timer(request["cpu"])
-        sink, stdout = _streams(stdin, request["claim"])
+        sink, stdout = streams(stdin, request["claim"])
         try:
             try:  # noqa: SIM105
                 exec(code, space if space is not None else _module("__main__", prelude))
