@@ -113,6 +113,8 @@ class Problem:
 class TestOutcome:
     """What one test showed. ``error`` is the exception's class name; ``detail`` one deterministic line."""
 
+    __test__ = False  # not a test case, whatever pytest thinks of its name
+
     status: TestStatus
     error: str | None = None
     detail: str = ""

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import dataclasses
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from graders import Grade, GradeCache, Pool, Problem, TestOutcome
+
+CODE = "def f(a, b): return a + b"
+GRADE = Grade(0.5, "graded", (TestOutcome("pass"), TestOutcome("wrong", None, "returned 'é\ud800'")), "", 0.25)
+
+
+def test_keeps_a_grade_as_it_is(tmp_path: Path, add: Problem) -> None:
+    cache = GradeCache(tmp_path / "grades.sqlite")
+    assert cache.get(CODE, add) is None
+    cache.put(CODE, add, GRADE)
+    cache.close()
+    again = GradeCache(tmp_path / "grades.sqlite")
+    found = again.get(CODE, add)
+    assert found == GRADE
+    assert found is not None
+    assert found.cpu_seconds == 0.25
+
+
+def test_key_is_what_decides_the_grade(tmp_path: Path, add: Problem) -> None:
+    cache = GradeCache(tmp_path / "grades.sqlite")
+    cache.put(CODE, add, GRADE)
+    assert cache.get(CODE, dataclasses.replace(add, statement="other words")) == GRADE
+    assert cache.get(CODE + " ", add) is None
+    assert cache.get(None, add) is None
+    assert cache.get(CODE, dataclasses.replace(add, cpu_seconds=1.0)) is None
+    assert cache.get(CODE, dataclasses.replace(add, tests=add.tests[:1])) is None
+
+
+def test_our_failures_are_not_kept(tmp_path: Path, add: Problem) -> None:
+    cache = GradeCache(tmp_path / "grades.sqlite")
+    cache.put(CODE, add, Grade(0.0, "grader_error"))
+    assert cache.get(CODE, add) is None
+
+
+def test_pool_uses_it(tmp_path: Path, add: Problem) -> None:
+    cache = GradeCache(tmp_path / "grades.sqlite")
+    with Pool(1, cache=cache) as pool:
+        first = pool.grade(CODE, add)
+        assert cache.get(CODE, add) == first
+    cache.put(CODE, add, GRADE)
+    with Pool(1, cache=cache) as pool:
+        assert pool.grade(CODE, add) == GRADE
+        assert not pool._threads
+
+
+def test_survives_writers_being_killed(tmp_path: Path, add: Problem) -> None:
+    path = tmp_path / "grades.sqlite"
+    script = (
+        "import sys; from graders import *\n"
+        "p = Problem('p', (FunctionTest('()', '1'),), entry='f'); c = GradeCache(sys.argv[1])\n"
+        "for i in range(10**6):\n c.put(str(i) + sys.argv[2], p, Grade(1.0, 'graded'))\n"
+        " i == 20 and print('on', flush=True)"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", script, str(path), str(i)], stdout=subprocess.PIPE) for i in range(2)
+    ]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"on\n"
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        writer.stdout.close()
+    cache = GradeCache(path)
+    cache.put(CODE, add, GRADE)
+    assert cache.get(CODE, add) == GRADE
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert connection.execute("SELECT count(*) FROM grades").fetchone()[0] > 40
+    connection.close()
+
+
+def test_refuses_another_kind_of_file(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not a database\n" * 100)
+    with pytest.raises(sqlite3.DatabaseError):
+        GradeCache(tmp_path / "notes.txt")
