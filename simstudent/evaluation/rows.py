@@ -135,7 +135,7 @@ def _covered(rollout: Rollout, step: Step, history: str | None, student_history:
     code = step.code
     return replace(
         row,
-        test_agreement=test_agreement(step.tests, step.student_tests),
+        test_agreement=outcome_agreement(step.tests, step.student_tests),
         exact_match=float(code is not None and same_text(code, step.student_code)),
         same_program=float(code is not None and ast_equal(code, step.student_code)),
         repeats_previous=float(code is not None and history is not None and same_text(code, history)),
@@ -143,7 +143,7 @@ def _covered(rollout: Rollout, step: Step, history: str | None, student_history:
     )
 
 
-def test_agreement(tests: str, student_tests: str) -> float | None:
+def outcome_agreement(tests: str, student_tests: str) -> float | None:
     """The share of tests with the same outcome letter; None when neither side has any.
 
     A test that one side lacks was not run there ("-"): an answer without a program fails a student's passed tests.

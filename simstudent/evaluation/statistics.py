@@ -119,31 +119,33 @@ def resample(quantities: Mapping[str, Totals], *, resamples: int, seed: int) -> 
     All quantities have the same students in the same order. The draws depend on the seed and the number of
     students only.
     """
-    if not quantities:
-        return Sample({}, {}, {})
-    table = np.concatenate([part for q in quantities.values() for part in (q.sums, q.counts)], axis=1)
-    students = len(table)
-    drawn = np.empty((resamples if students > 1 else 0, table.shape[1]))
+    tables = {name: np.concatenate([q.sums, q.counts], axis=1) for name, q in quantities.items()}
+    students = len(next(iter(tables.values()), ()))
+    size = resamples if students > 1 else 0
+    drawn = {name: np.empty((size, table.shape[1])) for name, table in tables.items()}
     generator = np.random.default_rng(seed)
     block = max(1, _BLOCK // max(1, students))
-    for start in range(0, len(drawn), block):
-        size = min(block, len(drawn) - start)
-        picks = generator.integers(0, students, size=(size, students))
-        picks += np.arange(size)[:, None] * students
-        weights = np.bincount(picks.ravel(), minlength=size * students).reshape(size, students)
-        drawn[start : start + size] = weights.astype(np.float64) @ table
-    left_out = table.sum(axis=0) - table
-    return Sample(quantities, _split(drawn, quantities), _split(left_out, quantities))
+    for start in range(0, size, block):
+        weights = _weights(generator, min(block, size - start), students)
+        for name, table in tables.items():
+            # One product a quantity: the last bits of a product depend on its shape, and no quantity's figures
+            # may depend on which others are computed beside it.
+            drawn[name][start : start + len(weights)] = weights @ table
+    left_out = {name: table.sum(axis=0) - table for name, table in tables.items()}
+    return Sample(quantities, _split(drawn), _split(left_out))
 
 
-def _split(table: Array, quantities: Mapping[str, Totals]) -> dict[str, Totals]:
-    parts: dict[str, Totals] = {}
-    column = 0
-    for name, quantity in quantities.items():
-        width = quantity.sums.shape[1]
-        parts[name] = Totals(table[:, column : column + width], table[:, column + width : column + 2 * width])
-        column += 2 * width
-    return parts
+def _weights(generator: np.random.Generator, resamples: int, students: int) -> Array:
+    """How often each resample holds each student, shape (resamples, students)."""
+    picks = generator.integers(0, students, size=(resamples, students))
+    picks += np.arange(resamples)[:, None] * students
+    counts = np.bincount(picks.ravel(), minlength=resamples * students)
+    return counts.reshape(resamples, students).astype(np.float64)
+
+
+def _split(tables: Mapping[str, Array]) -> dict[str, Totals]:
+    halves = {name: np.split(table, 2, axis=1) for name, table in tables.items()}
+    return {name: Totals(sums, counts) for name, (sums, counts) in halves.items()}
 
 
 def estimate(sample: Sample, name: str, statistic: Statistic, step: int | None = None) -> Estimate:
