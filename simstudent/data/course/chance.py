@@ -43,5 +43,5 @@ class Chance:
         return options[-1][0]
 
     def bell(self) -> float:
-        """From 0 to 1, mostly near the middle."""
-        return (self.fraction() + self.fraction() + self.fraction()) / 3
+        """From 0 to 1, more often near the middle."""
+        return (self.fraction() + self.fraction()) / 2

@@ -16,7 +16,7 @@ from typing import Any
 from graders import FunctionTest, Problem, ProgramTest
 from simstudent.data.records import Assignment
 
-CPU_SECONDS = 0.2
+CPU_SECONDS = 0.1
 """The CPU time a test may take: the right answers take about a millisecond, and endless loops should end soon."""
 
 Ideas = tuple[tuple[int, str | None], ...]

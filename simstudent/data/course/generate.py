@@ -85,7 +85,10 @@ def run_all(grade_many: GradeMany, jobs: Sequence[tuple[Student, Exercise]], see
     while running:
         waiting = dict.fromkeys((jobs[index][1].id, code) for index, (_, code) in running.items())
         new = [key for key in waiting if key not in known]
-        known.update(zip(new, grade_many([(code, problems[name]) for name, code in new]), strict=True))
+        for key, grade in zip(new, grade_many([(code, problems[name]) for name, code in new]), strict=True):
+            if grade.status == "grader_error":
+                raise RuntimeError(f"the graders failed on a program for {key[0]!r}: {grade.message}")
+            known[key] = grade
         for index, (work, code) in list(running.items()):
             try:
                 running[index] = (work, work.send(known[jobs[index][1].id, code]))

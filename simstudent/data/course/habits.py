@@ -14,7 +14,7 @@ from simstudent.data.course.text import names_in, rename, tokens
 NAMES: dict[str, tuple[str, ...]] = {
     "total": ("total", "s", "total_sum", "totalSum", "sum", "result", "res"),
     "count": ("count", "c", "counter", "numberOf", "cnt", "n", "result"),
-    "counts": ("counts", "d", "letter_dict", "myDict", "dictionary", "freq", "result"),
+    "counts": ("counts", "d", "count_dict", "myDict", "dictionary", "freq", "result"),
     "letter": ("letter", "c", "char", "ch", "character", "l", "x"),
     "number": ("number", "n", "num", "value", "x", "val"),
     "word": ("word", "w", "one_word", "item", "x"),

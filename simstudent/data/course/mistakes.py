@@ -29,14 +29,15 @@ KINDS: dict[str, Kind] = {
     "operator": Kind(1.8, 0.5),
     "range": Kind(1.6, 0.5),
     "number": Kind(1.0, 0.45),
-    "start": Kind(1.0, 0.45),
-    "return": Kind(1.4, 0.4),
+    "start": Kind(0.7, 0.45),
+    "return": Kind(1.0, 0.4),
     "depth": Kind(1.2, 0.6),
-    "text": Kind(2.0, 0.35),
-    "conversion": Kind(0.9, 0.4, loud=True),
-    "call": Kind(0.6, 0.4, loud=True),
-    "name": Kind(1.1, 0.2, loud=True),
-    "syntax": Kind(1.3, 0.15, loud=True),
+    "text": Kind(1.3, 0.35),
+    "conversion": Kind(0.6, 0.4, loud=True),
+    "call": Kind(0.4, 0.4, loud=True),
+    "mixup": Kind(0.7, 0.35),
+    "name": Kind(0.7, 0.2, loud=True),
+    "syntax": Kind(1.1, 0.15, loud=True),
 }
 
 RULES: tuple[tuple[str, str, str], ...] = (
@@ -57,7 +58,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ("operator", r" % ", " / "),
     ("operator", r" % ", " // "),
     ("operator", r" \+ (?=\w+$)", " - "),
-    ("operator", r" in (?=\w+:$)", " not in "),
+    ("operator", r"(if \w+) in (?=\w+:$)", r"\1 not in "),
     # ranges and positions
     ("range", r"range\((\w+)\)", r"range(\1 + 1)"),
     ("range", r"range\((\w+)\)", r"range(1, \1)"),
@@ -153,7 +154,7 @@ def candidates(lines: list[str], ideas: Ideas) -> list[Mistake]:
     for index, line in enumerate(lines):
         if line.lstrip().startswith("#"):
             continue
-        for kind, new in [*_by_rule(line), *_names(line, lines), *_texts(line)]:
+        for kind, new in [*_by_rule(line), *_numbers(line), *_names(lines, index), *_texts(line)]:
             if new != line:
                 found[Mistake(kind, index, index + 1, (new,))] = None
         for mistake in (*_missing(lines, index), *_depth(lines, index)):
@@ -168,17 +169,27 @@ def _by_rule(line: str) -> Iterator[tuple[str, str]]:
                 yield kind, line[: match.start()] + match.expand(new) + line[match.end() :]
 
 
-def _names(line: str, lines: list[str]) -> Iterator[tuple[str, str]]:
-    """One name of the line misspelt, or mixed up with another one of the program."""
-    own = own_names(lines)
+def _numbers(line: str) -> Iterator[tuple[str, str]]:
+    """A number of a condition one too small or one too large."""
+    for match in re.finditer(r"\b\d+\b", line):
+        if re.match(r" *(el)?if |\s*while ", line) and not inside_string(line, match.start()):
+            for wrong in (int(match.group()) - 1, int(match.group()) + 1):
+                yield "number", f"{line[: match.start()]}{wrong}{line[match.end() :]}"
+
+
+def _names(lines: list[str], index: int) -> Iterator[tuple[str, str]]:
+    """One name of a line misspelt, or mixed up with another one from further up."""
+    line, own = lines[index], own_names(lines)
     if line.startswith("def "):
         return
-    here = own_names([line])
-    for name in (n for n in here if n in own):
-        wrong = [(w, "name") for w in _misspelt(name) if w not in own]
-        wrong += [(other, "operator") for other in own if other != name and line.count(" = ") == 0]
-        for new, kind in wrong:
-            yield kind, _once(line, name, new)
+    here = [name for name in own_names([line]) if name in own]
+    entry = re.match(r"def (\w+)", lines[0])
+    above = [name for name in own_names(lines[:index]) if name not in here and not (entry and name == entry[1])]
+    made = re.match(r" *(?:for )?([\w, ]+?) (?:[-+]?=|in) ", line)
+    for name in here:
+        yield from (("name", _once(line, name, wrong)) for wrong in _misspelt(name) if wrong not in own)
+        if made is None or name not in made[1].split(", "):
+            yield from (("mixup", _once(line, name, other)) for other in above)
 
 
 def _misspelt(name: str) -> list[str]:
@@ -224,7 +235,7 @@ def _texts(line: str) -> Iterator[tuple[str, str]]:
         yield "text", line.replace('f"', '"')
     if "input()" in line:
         name = re.match(r" *(\w+) = ", line)
-        asked = name.group(1) if name else "number"
+        asked = name.group(1) if name and len(name.group(1)) > 2 else "a value"
         yield "text", line.replace("input()", f'input("Enter {asked}: ")')
         yield "text", line.replace("input()", f'input("{asked.capitalize()}? ")')
 
@@ -238,7 +249,7 @@ def _misprints(quoted: str) -> list[str]:
     """A small first letter, punctuation or a space left out, two letters of a word swapped."""
     small = re.sub(r"[A-Z]", lambda letter: letter.group().lower(), quoted, count=1)
     swapped = re.sub(r"(?<=[a-z])([a-z])([a-z])(?=[a-z ]*[^a-z{}]*$)", r"\2\1", quoted, count=1)
-    return [small, re.sub(r"[.:!]", "", quoted), quoted.replace(": ", ":"), swapped]
+    return [small, re.sub(r"[.:!](?![^{]*\})", "", quoted), quoted.replace(": ", ":"), swapped]
 
 
 def _forget(lines: list[str], index: int, kind: str) -> Mistake:

@@ -19,7 +19,9 @@ from simstudent.data.course.mistakes import KINDS, Mistake
 from simstudent.data.course.text import indent_of
 from simstudent.data.course.work import Work, draw_plan
 
-MOST_ATTEMPTS = 18
+MOST_ATTEMPTS = 20
+UNLIKELY_CURES = ("syntax", "name", "missing")
+"""Mistakes nobody makes in a part of the program they have no quarrel with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,9 @@ def draw_student(number: int, seed: int) -> Student:
         patience=chance.fraction(),
         habits=draw_habits(chance),
         leaning={kind: chance.weighted(((0.4, 1.0), (1.0, 2.0), (2.5, 1.0))) for kind in KINDS},
-        grows=chance.weighted(((0.05, 3.0), (0.25, 2.0), (0.7, 1.0))),
+        grows=chance.weighted(((0.02, 3.0), (0.15, 2.0), (0.7, 1.0))),
         prints=chance.weighted(((0.0, 2.0), (0.5, 2.0), (1.5, 1.0))),
-        repeats=chance.weighted(((0.02, 2.0), (0.08, 2.0), (0.22, 1.0))),
+        repeats=chance.weighted(((0.02, 2.0), (0.08, 2.0), (0.2, 1.0))),
         tries=chance.happens(0.12),
     )
 
@@ -114,10 +116,10 @@ class Pen:
         worse = len(done) > 1 and last.grade.score < done[-2].grade.score
         if worse and last.change != "more" and self.chance.happens(0.2 + 0.5 * self.student.skill):
             return past[-2], "back"
-        if stuck_for(done) >= 3 and self.chance.happens(0.08):
+        if work.complete and stuck_for(done) >= 3 and self.chance.happens(0.08):
             return self._start_over(work), "restart"
         for _ in range(20):
-            new, change = self._change(work, last.grade)
+            new, change = self._change(work, last.grade, len(done))
             if self.student.habits.write(new.lines()) != last.code:
                 return new, change
         return work, "again"
@@ -125,9 +127,9 @@ class Pen:
     def gives_up(self, done: list[Attempt]) -> bool:
         """More likely the longer nothing gets better, and the less patient the student."""
         hurry = 1 - self.student.patience
-        return self.chance.happens(0.01 + 0.03 * hurry + 0.03 * hurry * max(0, stuck_for(done) - 1))
+        return self.chance.happens(0.006 + 0.025 * hurry + 0.028 * hurry * max(0, stuck_for(done) - 1))
 
-    def _change(self, work: Work, grade: Grade) -> tuple[Work, str]:
+    def _change(self, work: Work, grade: Grade, tries: int) -> tuple[Work, str]:
         chance, skill = self.chance, self.student.skill
         if not work.complete and (not work.visible or chance.happens(0.5)):
             more = chance.between(1, 4)
@@ -139,7 +141,7 @@ class Pen:
         if not work.visible:
             return work, "tidy"
         suspect = self._suspect(work, grade)
-        if not chance.happens(self._insight(suspect, grade)):
+        if not chance.happens(self._insight(suspect, grade, tries)):
             return self._blunder(work, suspect)
         work = work.without(suspect)
         while work.visible and chance.happens(0.45 * skill):
@@ -154,11 +156,11 @@ class Pen:
             likely = [m for m in work.visible if m.kind != "syntax" and KINDS[m.kind].loud == complains(grade)]
         return self.chance.pick(likely or work.visible)
 
-    def _insight(self, mistake: Mistake, grade: Grade) -> float:
+    def _insight(self, mistake: Mistake, grade: Grade, tries: int) -> float:
         """How likely the student gets this mistake right on the next try."""
         kind = KINDS[mistake.kind]
         helped = 0.25 if kind.loud and complains(grade) else 0.0
-        chance = 0.25 + 0.75 * self.student.skill - 0.5 * kind.hard * self.exercise.level + helped
+        chance = 0.22 + 0.75 * self.student.skill - 0.5 * kind.hard * self.exercise.level + 0.025 * tries + helped
         return min(0.95, max(0.1, chance))
 
     def _blunder(self, work: Work, suspect: Mistake) -> tuple[Work, str]:
@@ -166,7 +168,7 @@ class Pen:
         swaps = [m for m in work.plan.mistakes if m.overlaps(suspect) and m != suspect and m.end <= work.written]
         options: list[tuple[Callable[[], Work], float]] = [
             (lambda: self._err(work, swaps), 3.0),
-            (lambda: self._err(work, [m for m in work.room() if m.kind not in ("syntax", "name")]), 2.0),
+            (lambda: self._err(work, [m for m in work.room() if m.kind not in UNLIKELY_CURES]), 1.5),
             (lambda: self._add_print(work), self.student.prints if len(work.added) < 3 else 0.0),
             (lambda: self._add_remark(work), 0.3),
         ]
@@ -183,7 +185,7 @@ class Pen:
     def _how_many(self) -> int:
         """How many mistakes a first version has."""
         number = 1
-        while number < 5 and self.chance.happens(0.7 * (1 - self.student.skill) * self.exercise.level):
+        while number < 5 and self.chance.happens(0.6 * (1 - self.student.skill) * self.exercise.level):
             number += 1
         return number
 

@@ -43,13 +43,13 @@ def block_end(lines: list[str], start: int) -> int:
 
 
 def map_names(line: str, change: Callable[[str], str]) -> str:
-    """The line with every name changed, attributes and keywords left alone, names in f-string fields included."""
+    """The line with every name changed, attributes and keywords left alone, names in fields of strings included."""
     out: list[str] = []
     for kind, text in tokens(line):
         attribute = bool(out) and out[-1] == "."
         if kind == "name" and not attribute and not keyword.iskeyword(text):
             text = change(text)
-        elif kind == "string" and text.startswith("f"):
+        elif kind == "string":
             text = FIELD.sub(lambda field: "{" + map_names(field.group(1), change) + "}", text)
         out.append(text)
     return "".join(out)
