@@ -174,6 +174,8 @@ def _past(start: Start, level: FeedbackLevel) -> Past:
 
 def _extended(past: Past, reply: Reply, graded: Grade, assignment: Assignment, level: FeedbackLevel) -> Past:
     """The history with a simulated submission in it, written exactly as a logged one would be."""
+    if reply.grade is not None:  # a grade without a program leaves nothing to look back on
+        return past
     text = reply.text or "" if reply.code is None else fence(reply.code, assignment.language)
     told = feedback_text(assignment, Submission(reply.code or "", grade=graded.score), graded, level)
     turn = Turn(text, reaction(told, level))

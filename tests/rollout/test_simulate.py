@@ -1,0 +1,175 @@
+"""The simulation loop: what it shows the model, when it stops, what counts as whose failure."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from graders import FunctionTest, Grade, Pool, Problem
+from simstudent.data.records import Assignment, Submission, Trajectory, outcome_of
+from simstudent.errors import SimstudentError
+from simstudent.rollout.engine import EngineError
+from simstudent.rollout.engines.baselines import baseline
+from simstudent.rollout.records import Rollout
+from simstudent.rollout.simulate import Past, Reply, Start, Student, request_seed, simulate, starts
+
+TESTS = tuple(FunctionTest(f"({n},)", str(2 * n)) for n in range(4))
+PROBLEM = Problem("double", TESTS, entry="double", solution="def double(n):\n    return 2 * n\n")
+ASSIGNMENT = Assignment("double", "Return twice the number.", problem=PROBLEM)
+
+
+def program(right_for: int) -> str:
+    """A program that passes the first ``right_for`` of the four tests."""
+    return f"def double(n):\n    return 2 * n if n < {right_for} else -1\n"
+
+
+CODES = [program(n) for n in (0, 1, 1, 2, 4)]
+
+
+@pytest.fixture(scope="module")
+def pool() -> Any:
+    with Pool(1) as made:
+        yield made
+
+
+def start_at(t: int, pool: Pool) -> Start:
+    grades = tuple(pool.grade_many([(c, PROBLEM) for c in CODES]))
+    subs = tuple(Submission(c, grade=g.score) for c, g in zip(CODES, grades, strict=True))
+    return Start(Trajectory("s", "double", subs, outcome_of(subs)), ASSIGNMENT, grades, t)
+
+
+def run(start: Start, student: Student, pool: Pool, *, steps: int = 5, level: Any = "full") -> Rollout:
+    async def grade(code: str | None, assignment: Assignment) -> Grade:
+        assert assignment.problem is not None
+        return await pool.grade_async(code, assignment.problem)
+
+    return asyncio.run(simulate(start, "test", student, grade, steps=steps, level=level))
+
+
+def script(*answers: str | None) -> tuple[Student, list[Past]]:
+    """A student that hands in these programs, and what it was shown before each."""
+    seen: list[Past] = []
+
+    async def respond(start: Start, past: Past, k: int) -> Reply:
+        seen.append(past)
+        code = answers[k - 1]
+        return Reply(code, "no idea" if code is None else code)
+
+    return respond, seen
+
+
+def test_it_ends_when_the_real_student_is_done(pool: Pool) -> None:
+    student, _ = script(*[program(1)] * 5)
+    rollout = run(start_at(2, pool), student, pool)
+    assert (rollout.truths, len(rollout.steps), rollout.stop) == (3, 3, "student_done")
+    assert [s.student_grade for s in rollout.steps] == [0.25, 0.5, 1.0]
+    assert [s.grade for s in rollout.steps] == [0.25] * 3
+    assert rollout.steps[0].tests == "PWWW"
+    assert (rollout.previous_code, rollout.previous_grade) == (CODES[1], 0.25)
+    assert rollout.solved
+
+
+def test_it_ends_at_the_step_limit(pool: Pool) -> None:
+    student, _ = script(*[program(1)] * 5)
+    rollout = run(start_at(1, pool), student, pool, steps=2)
+    assert (rollout.truths, len(rollout.steps), rollout.stop) == (2, 2, "step_limit")
+
+
+def test_a_correct_program_leaves_the_students_later_steps_uncovered(pool: Pool) -> None:
+    student, _ = script(program(1), program(4), program(1), program(1))
+    rollout = run(start_at(1, pool), student, pool)
+    assert (rollout.truths, len(rollout.steps), rollout.stop) == (4, 2, "solved")
+
+
+def test_each_step_sees_its_own_programs_and_their_feedback(pool: Pool) -> None:
+    student, seen = script(program(2), program(3), program(1))
+    run(start_at(2, pool), student, pool)
+    assert [len(past.turns) for past in seen] == [2, 3, 4]
+    assert seen[2].turns[2].answer == f"```python\n{program(2)}\n```"
+    assert "2 of 4 tests passed" in str(seen[2].turns[2].reaction)
+    assert seen[2].last_code == program(3)
+
+
+def test_without_feedback_no_turn_tells_the_grade(pool: Pool) -> None:
+    student, seen = script(program(2), program(3), program(1))
+    run(start_at(2, pool), student, pool, level="none")
+    assert {turn.reaction for turn in seen[2].turns} == {"Submission received."}
+
+
+def test_an_answer_without_a_program_is_the_students_failure(pool: Pool) -> None:
+    student, seen = script(None, program(2), program(2))
+    rollout = run(start_at(2, pool), student, pool)
+    assert (rollout.steps[0].status, rollout.steps[0].grade, rollout.steps[0].reply) == ("no_code", 0.0, "no idea")
+    assert rollout.error is None
+    assert seen[1].turns[2].answer == "no idea"
+    assert seen[1].last_code == CODES[1]
+
+
+def test_an_engine_failure_is_an_error_and_no_score(pool: Pool) -> None:
+    async def broken(start: Start, past: Past, k: int) -> Reply:
+        if k == 2:
+            raise EngineError("out of memory")
+        return Reply(program(1))
+
+    rollout = run(start_at(1, pool), broken, pool)
+    assert (rollout.stop, rollout.error, len(rollout.steps)) == ("error", "EngineError: out of memory", 1)
+
+
+def test_a_grader_failure_is_an_error_and_no_score(pool: Pool) -> None:
+    async def lost(code: str | None, assignment: Assignment) -> Grade:
+        return Grade(0.0, "grader_error", message="worker lost")
+
+    student, _ = script(program(1))
+    rollout = asyncio.run(simulate(start_at(1, pool), "test", student, lost, steps=1, level="full"))
+    assert (rollout.stop, rollout.steps) == ("error", ())
+    assert "worker lost" in str(rollout.error)
+
+
+def test_a_bug_is_not_swallowed(pool: Pool) -> None:
+    async def bug(start: Start, past: Past, k: int) -> Reply:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(start_at(1, pool), bug, pool)
+
+
+def test_baselines(pool: Pool) -> None:
+    start = start_at(2, pool)
+    repeat = run(start, baseline("repeat-last"), pool)
+    assert [s.code for s in repeat.steps] == [CODES[1]] * 3
+    half = run(start, baseline("constant-0.5"), pool)
+    assert [(s.grade, s.status, s.code) for s in half.steps] == [(0.5, "constant", None)] * 3
+    solved = run(start, baseline("reference"), pool)
+    assert (len(solved.steps), solved.stop) == (1, "solved")
+
+
+def test_no_reference_solution_is_said(pool: Pool) -> None:
+    start = start_at(1, pool)
+    bare = Problem("double", TESTS, entry="double")
+    without = Start(start.trajectory, Assignment("double", "x", problem=bare), start.grades, 1)
+    with pytest.raises(SimstudentError, match="no reference solution"):
+        run(without, baseline("reference"), pool)
+
+
+def test_starts_are_all_prefixes_in_an_order_that_shares_them(pool: Pool) -> None:
+    t = start_at(1, pool).trajectory
+    grades = {t.key: start_at(1, pool).grades}
+    found = starts([t], {"double": ASSIGNMENT}, grades, first=1, samples=2)
+    assert [(s.t, s.sample) for s in found] == [(t, n) for t in (1, 2, 3, 4) for n in (0, 1)]
+    assert len({s.key for s in found}) == len(found)
+    assert [s.t for s in starts([t], {"double": ASSIGNMENT}, grades, first=3)] == [3, 4]
+
+
+def test_rollouts_survive_json(pool: Pool) -> None:
+    student, _ = script(None, program(2), program(4))
+    rollout = run(start_at(2, pool), student, pool)
+    assert Rollout.from_dict(rollout.to_dict()) == rollout
+
+
+def test_request_seeds_depend_on_key_and_step_only() -> None:
+    seeds = {request_seed(1, key, k) for key in ("a", "b") for k in (1, 2)}
+    assert len(seeds) == 4
+    assert request_seed(1, "a", 1) == request_seed(1, "a", 1) != request_seed(2, "a", 1)
+    assert all(0 <= s < 2**31 for s in seeds)
