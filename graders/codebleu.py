@@ -244,8 +244,8 @@ class _Node:
         self._node = node
         self.id: int = node.id
         self.type: str = node.type
-        self.start_point: tuple[int, int] = tuple(node.start_point)
-        self.end_point: tuple[int, int] = tuple(node.end_point)
+        self.start_point: tuple[int, int] = node.start_point
+        self.end_point: tuple[int, int] = node.end_point
         self.children: list[_Node] = []
 
     def child_by_field_name(self, name: str) -> _Node | None:

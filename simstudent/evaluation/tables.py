@@ -257,6 +257,19 @@ def _markdown(figures: Figures, columns: Sequence[Column]) -> str:
 
 def _counts(figures: Figures) -> str:
     names = ("rollouts", "errors", "students", "assignments", "steps", "covered", "no_code", "truncated")
-    rows = [[m.method, *(f"{getattr(m.counts, name):,}" for name in names)] for m in figures.methods]
-    headings = ("rollouts", "left out (errors)", "students", "assignments", "steps", "covered", "no program", "cut off")
-    return _table(["method", *headings], rows)
+    rows = []
+    for method in figures.methods:
+        gp = method.skill.get("grade_proximity")
+        pairs = (method.micro["codebleu"].pairs, gp.difference.pairs if gp else 0)
+        rows.append([method.method, *(f"{n:,}" for n in (*(getattr(method.counts, name) for name in names), *pairs))])
+    headings = (
+        "rollouts",
+        "left out (errors)",
+        "students",
+        "assignments",
+        "steps",
+        "covered (GP)",
+        "no program",
+        "cut off",
+    )
+    return _table(["method", *headings, "pairs for CB", "pairs for skill GP"], rows)
