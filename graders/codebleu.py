@@ -22,7 +22,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from functools import cache, lru_cache
 from hashlib import blake2b
-from importlib import metadata
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -182,6 +181,8 @@ class _Tools:
 @cache
 def _tools(language: str) -> _Tools:
     install = 'pip install "simstudent[codebleu]" (codebleu 0.7.0, tree-sitter 0.22.3, tree-sitter-python 0.21.0)'
+    from importlib import metadata
+
     try:
         from codebleu import AVAILABLE_LANGS, dataflow_match
         from codebleu.parser import utils as parser_utils
