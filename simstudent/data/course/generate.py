@@ -65,10 +65,11 @@ def submission_lines(grade_many: GradeMany, numbers: Iterable[int], seed: int = 
 
 
 def chosen(student: Student, number: int, seed: int) -> list[Exercise]:
-    """The exercises a student takes up, in order: 4 to 9 of them, more for those with patience."""
+    """The exercises a student takes up, in order: 5 to 9 of them, more for those with patience."""
     chance = Chance(f"{seed}/choice/{number}")
     left = list(EXERCISES)
-    while len(left) > chance.between(4, 7) + 2 * student.patience:
+    wanted = chance.between(5, 7) + int(2.5 * student.patience)
+    while len(left) > wanted:
         left.pop(chance.below(len(left)))
     return left
 

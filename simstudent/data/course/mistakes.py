@@ -173,7 +173,7 @@ def _numbers(line: str) -> Iterator[tuple[str, str]]:
     """A number of a condition one too small or one too large."""
     for match in re.finditer(r"\b\d+\b", line):
         if re.match(r" *(el)?if |\s*while ", line) and not inside_string(line, match.start()):
-            for wrong in (int(match.group()) - 1, int(match.group()) + 1):
+            for wrong in (max(0, int(match.group()) - 1), int(match.group()) + 1):
                 yield "number", f"{line[: match.start()]}{wrong}{line[match.end() :]}"
 
 

@@ -21,12 +21,17 @@ from simstudent.data.course.work import Work, draw_plan
 
 MOST_ATTEMPTS = 20
 UNLIKELY_CURES = ("syntax", "name", "missing")
-"""Mistakes nobody makes in a part of the program they have no quarrel with."""
+"""Mistakes that nobody makes in a part of the program they have no quarrel with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Student:
-    """``skill`` and ``patience`` are in [0, 1]; ``leaning`` says how much more than others they make each mistake."""
+    """``skill`` and ``patience`` are in [0, 1]; ``leaning`` says how much more than others they make each mistake.
+
+    The rest is how likely they are to write a program piece by piece (``grows``), to print what they want to know
+    (``prints``), to hand in the same again (``repeats``), to change two things at once (``hasty``), and whether they
+    leave a call of their own below a function (``tries``).
+    """
 
     id: str
     skill: float
@@ -36,6 +41,7 @@ class Student:
     grows: float
     prints: float
     repeats: float
+    hasty: float
     tries: bool
 
 
@@ -60,6 +66,7 @@ def draw_student(number: int, seed: int) -> Student:
         grows=chance.weighted(((0.02, 3.0), (0.15, 2.0), (0.7, 1.0))),
         prints=chance.weighted(((0.0, 2.0), (0.5, 2.0), (1.5, 1.0))),
         repeats=chance.weighted(((0.02, 2.0), (0.08, 2.0), (0.2, 1.0))),
+        hasty=chance.weighted(((0.1, 2.0), (0.25, 2.0), (0.5, 1.0))),
         tries=chance.happens(0.12),
     )
 
@@ -120,6 +127,8 @@ class Pen:
             return self._start_over(work), "restart"
         for _ in range(20):
             new, change = self._change(work, last.grade, len(done))
+            if self.chance.happens(self.student.hasty):
+                new, _ = self._change(new, last.grade, len(done))
             if self.student.habits.write(new.lines()) != last.code:
                 return new, change
         return work, "again"
@@ -127,7 +136,7 @@ class Pen:
     def gives_up(self, done: list[Attempt]) -> bool:
         """More likely the longer nothing gets better, and the less patient the student."""
         hurry = 1 - self.student.patience
-        return self.chance.happens(0.006 + 0.025 * hurry + 0.028 * hurry * max(0, stuck_for(done) - 1))
+        return self.chance.happens(0.004 + 0.015 * hurry + 0.02 * hurry * max(0, stuck_for(done) - 2))
 
     def _change(self, work: Work, grade: Grade, tries: int) -> tuple[Work, str]:
         chance, skill = self.chance, self.student.skill
@@ -160,7 +169,7 @@ class Pen:
         """How likely the student gets this mistake right on the next try."""
         kind = KINDS[mistake.kind]
         helped = 0.25 if kind.loud and complains(grade) else 0.0
-        chance = 0.22 + 0.75 * self.student.skill - 0.5 * kind.hard * self.exercise.level + 0.025 * tries + helped
+        chance = 0.18 + 0.75 * self.student.skill - 0.5 * kind.hard * self.exercise.level + 0.025 * tries + helped
         return min(0.95, max(0.1, chance))
 
     def _blunder(self, work: Work, suspect: Mistake) -> tuple[Work, str]:
@@ -185,7 +194,7 @@ class Pen:
     def _how_many(self) -> int:
         """How many mistakes a first version has."""
         number = 1
-        while number < 5 and self.chance.happens(0.6 * (1 - self.student.skill) * self.exercise.level):
+        while number < 5 and self.chance.happens(0.7 * (1 - self.student.skill) * self.exercise.level):
             number += 1
         return number
 
