@@ -81,7 +81,7 @@ def run_all(grade_many: GradeMany, jobs: Sequence[tuple[Student, Exercise]], see
     running: dict[int, tuple[Generator[str, Grade, list[Attempt]], str]] = {}
     finished: dict[int, list[Attempt]] = {}
     for index, (student, exercise) in enumerate(jobs):
-        work = attempts(student, exercise, Chance(f"{seed}/work/{student.id}/{exercise.id}"))
+        work = attempts(student, exercise, Chance(f"{seed}/attempts/{student.id}/{exercise.id}"))
         running[index] = (work, next(work))
     while running:
         waiting = dict.fromkeys((jobs[index][1].id, code) for index, (_, code) in running.items())

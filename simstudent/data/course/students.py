@@ -136,7 +136,7 @@ class Pen:
     def gives_up(self, done: list[Attempt]) -> bool:
         """More likely the longer nothing gets better, and the less patient the student."""
         hurry = 1 - self.student.patience
-        return self.chance.happens(0.004 + 0.015 * hurry + 0.02 * hurry * max(0, stuck_for(done) - 2))
+        return self.chance.happens(0.006 + 0.022 * hurry + 0.026 * hurry * max(0, stuck_for(done) - 2))
 
     def _change(self, work: Work, grade: Grade, tries: int) -> tuple[Work, str]:
         chance, skill = self.chance, self.student.skill
