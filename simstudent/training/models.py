@@ -101,6 +101,20 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def fastest_dtype(device: str) -> str:
+    """The dtype to generate with on ``device``: bfloat16, but float32 on a CPU that would only imitate bfloat16.
+
+    With bfloat16 arithmetic (AVX512-BF16, AMX, ARM's BF16) it is about twice as fast as float32; without, far slower.
+    """
+    _import_transformers()
+    import torch
+
+    if torch.device(device).type != "cpu":
+        return "bfloat16"
+    can: dict[str, object] = dict(getattr(torch.cpu, "get_capabilities", dict)())
+    return "bfloat16" if any(there for name, there in can.items() if name.endswith("bf16")) else "float32"
+
+
 def cache_folder() -> Path:
     """Where converted models are kept: SIMSTUDENT_CACHE, by default ~/.cache/simstudent."""
     return Path(os.environ.get("SIMSTUDENT_CACHE") or "~/.cache/simstudent").expanduser()
