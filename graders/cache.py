@@ -28,6 +28,7 @@ class GradeCache:
         self.path = os.fspath(path)
         self._lock = threading.Lock()
         self._pid = os.getpid()
+        os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)  # noqa: PTH103, PTH100, PTH120
         self._connection: sqlite3.Connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")

@@ -20,7 +20,9 @@ def test_the_documented_recipe_has_every_key_with_its_default() -> None:
     assert match is not None
     raw = yaml.safe_load(match[1].replace("{kind: table, ...}", "{kind: course}"))
     recipe = recipe_from_dict(raw)
-    plain = recipe_from_dict({"name": raw["name"], "model": {"id": raw["model"]["id"]}, "data": {"source": {"kind": "course"}}})
+    plain = recipe_from_dict(
+        {"name": raw["name"], "model": {"id": raw["model"]["id"]}, "data": {"source": {"kind": "course"}}}
+    )
     assert recipe == plain
     assert sorted(keys(raw)) == sorted(keys(plain.to_dict()))
 
@@ -39,4 +41,3 @@ def test_links_lead_somewhere() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
-

@@ -7,14 +7,12 @@ the share of agreement is reported.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-from graders.cache import GradeCache
 
 from graders import Grade, Pool, Problem
+from graders.cache import GradeCache
+from simstudent.cache import cache_folder
 from simstudent.data.records import Assignment, Submission, Trajectory
 from simstudent.errors import SimstudentError
 from simstudent.recipe import GraderSection
@@ -31,11 +29,6 @@ class Disagreement:
     number: int
     logged: float
     grade: Grade
-
-
-def cache_folder() -> Path:
-    """Where verdicts and converted models are kept between runs (SIMSTUDENT_CACHE, else ~/.cache/simstudent)."""
-    return Path(os.environ.get("SIMSTUDENT_CACHE") or Path.home() / ".cache" / "simstudent")
 
 
 def open_pool(section: GraderSection) -> Pool:

@@ -82,6 +82,10 @@ class Encoder:
         """Anything a student, teacher or model wrote: a special token spelt out in it is just text."""
         return tuple(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of some ids, special tokens included, nothing tidied up: a program must come back as written."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
     def head(self, system: str, opening: str) -> Ids:
         """Everything before the first turn: system prompt and assignment."""
         t = self.template

@@ -22,7 +22,7 @@ def row_text(row: Row, encoder: Encoder) -> RenderableType:
 
     text = Text()
     for trained, pairs in groupby(zip(row.ids, row.labels, strict=True), key=lambda pair: pair[1] != IGNORED):
-        piece = encoder.tokenizer.decode([i for i, _ in pairs], skip_special_tokens=False)
+        piece = encoder.decode(i for i, _ in pairs)
         text.append(printable(piece), style=TRAINED if trained else CONTEXT)
     loss = sum(label != IGNORED for label in row.labels)
     targets = f"submissions {row.targets[0] + 1} to {row.targets[-1] + 1}" if row.targets else "none"

@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from graders.feedback import feedback as graders_feedback
-
 from graders import Grade
+from graders.feedback import feedback as graders_feedback
 from simstudent.data.records import Assignment, Submission, Trajectory, normalise_newlines
 from simstudent.errors import SimstudentError
 

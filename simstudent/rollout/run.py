@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from graders import Grade, Pool
 from simstudent.data import regrade
@@ -24,7 +24,7 @@ from simstudent.data.split import position
 from simstudent.dialogue.encode import Encoder
 from simstudent.dialogue.template import ChatTemplate
 from simstudent.errors import SimstudentError
-from simstudent.recipe import Recipe
+from simstudent.recipe import Method, Recipe
 from simstudent.rollout.engine import Engine, Sampling
 from simstudent.rollout.engines.baselines import baseline
 from simstudent.rollout.records import Rollout
@@ -96,8 +96,10 @@ def run_rollouts(recipe: Recipe, run: Path, *, resume: bool = False, say: Callab
 
 
 def read_rollouts(folder: Path) -> list[Rollout]:
-    """All rollouts in a folder, methods in the order of their files' settings. Raises SimstudentError on none."""
-    found = [Rollout.from_dict(line) for path in sorted(folder.glob("*.jsonl")) for line in read_lines(path)]
+    """All rollouts in a folder, methods in the recipes' order. Raises SimstudentError when there is none."""
+    order = {name: number for number, name in enumerate(get_args(Method))}
+    paths = sorted(folder.glob("*.jsonl"), key=lambda p: (order.get(p.stem, len(order)), p.stem))
+    found = [Rollout.from_dict(line) for path in paths for line in read_lines(path)]
     if not found:
         raise SimstudentError(f"no rollouts in {folder} (expected <method>.jsonl files)")
     return found

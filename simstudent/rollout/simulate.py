@@ -206,7 +206,7 @@ def language_model(
         if ids is None:
             raise RolloutError(f"system prompt and assignment do not fit the window of {encoder.window} tokens")
         done = await engine.generate(ids, sampling, seed=request_seed(seed, start.key, k), adapter=adapter)
-        text = encoder.tokenizer.decode(list(done.ids), skip_special_tokens=False)
+        text = encoder.decode(done.ids)
         return Reply(extract_code(text), text, len(ids), len(done.ids), done.truncated)
 
     return respond

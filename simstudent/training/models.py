@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from simstudent.cache import cache_folder
 from simstudent.errors import SimstudentError, missing_extra
 
 if TYPE_CHECKING:
@@ -113,11 +113,6 @@ def fastest_dtype(device: str) -> str:
         return "bfloat16"
     can: dict[str, object] = dict(getattr(torch.cpu, "get_capabilities", dict)())
     return "bfloat16" if any(there for name, there in can.items() if name.endswith("bf16")) else "float32"
-
-
-def cache_folder() -> Path:
-    """Where converted models are kept: SIMSTUDENT_CACHE, by default ~/.cache/simstudent."""
-    return Path(os.environ.get("SIMSTUDENT_CACHE") or "~/.cache/simstudent").expanduser()
 
 
 def _import_transformers() -> Any:

@@ -18,7 +18,9 @@ ASSIGNMENT = Assignment("double", "Return twice the number.", problem=PROBLEM)
 @pytest.mark.parametrize("seed", range(200))
 def test_a_fenced_program_comes_back_exactly(seed: int) -> None:
     draw = random.Random(seed)
-    code = "".join(draw.choice(["`", "```", "````\n", "\n", " ", "x", "```python\n", "é", "\t"]) for _ in range(seed % 17))
+    code = "".join(
+        draw.choice(["`", "```", "````\n", "\n", " ", "x", "```python\n", "é", "\t"]) for _ in range(seed % 17)
+    )
     assert extract_code(fence(code)) == code
 
 
@@ -81,5 +83,5 @@ def test_an_assignment_without_tests_uses_what_was_logged() -> None:
     assert full.turns[0].reaction == "Try again"
     assert summary.turns[0].reaction == "Grade: 25/100."
     ungraded = Trajectory("s1", "double", (Submission("a"), Submission("b")))
-    with pytest.raises(SimstudentError, match="dialogue.feedback: none"):
+    with pytest.raises(SimstudentError, match=r"dialogue\.feedback: none"):
         dialogues([ungraded], plain, logged, level="summary")

@@ -82,9 +82,7 @@ class VllmEngine:
         self.llm.shutdown()
         self.llm = None
 
-    async def generate(
-        self, ids: Sequence[int], sampling: Sampling, *, seed: int, adapter: str | None
-    ) -> Completion:
+    async def generate(self, ids: Sequence[int], sampling: Sampling, *, seed: int, adapter: str | None) -> Completion:
         """As ``Engine.generate``. Greedy answers can vary in a few tokens with what else is in the batch."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
