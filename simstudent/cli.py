@@ -115,11 +115,11 @@ def _preview(args: argparse.Namespace) -> None:
 
     from simstudent.data import regrade
     from simstudent.data.load import prepare
+    from simstudent.dialogue.encode import make_encoder
     from simstudent.dialogue.preview import row_text
     from simstudent.dialogue.serialize import dialogues
     from simstudent.recipe import load_recipe
     from simstudent.training.models import load_tokenizer
-    from simstudent.training.sft import make_encoder
 
     recipe = load_recipe(args.recipe)
     encoder = make_encoder(recipe, load_tokenizer(recipe.model.id, recipe.model.revision))
@@ -164,12 +164,12 @@ def _rollout(args: argparse.Namespace) -> None:
     if args.methods:
         overrides["rollout.methods"] = [m.strip() for m in args.methods.split(",") if m.strip()]
     recipe, run = _recipe_and_run(args, overrides)
-    folder = run_rollouts(recipe, run, resume=args.resume, say=_say)
+    folder = run_rollouts(recipe, run, root=Path(args.runs), resume=args.resume, say=_say)
     _report(folder, recipe.rollout.resamples)
 
 
-def _recipe_and_run(args: argparse.Namespace, overrides: dict[str, Any]) -> tuple[Recipe, Path]:
-    """The run to simulate with, and its recipe under the command line's overrides."""
+def _recipe_and_run(args: argparse.Namespace, overrides: dict[str, Any]) -> tuple[Recipe, Path | None]:
+    """The recipe under the command line's overrides, and the run to simulate with (None: nothing trained is needed)."""
     from simstudent.recipe import load_recipe
     from simstudent.runs import newest_run
 
@@ -189,23 +189,9 @@ def _recipe_and_run(args: argparse.Namespace, overrides: dict[str, Any]) -> tupl
             f"recipe '{recipe.name}' has no trained run in {root.absolute()}. Train it (simstudent sft {args.recipe}), "
             "or leave the trained student out: --methods base,repeat-last,constant-0"
         )
-    if run is None:
-        run = _untrained_run(root, recipe)
-    _say(f"Run: {run}")
+    if run is not None:
+        _say(f"Run: {run}")
     return recipe, run
-
-
-def _untrained_run(root: Path, recipe: Recipe) -> Path:
-    """A run folder for rollouts that need no training: the base model and the baselines."""
-    from simstudent.runs import create_run, write_json
-    from simstudent.training.models import load_tokenizer
-    from simstudent.training.sft import make_encoder
-
-    run = create_run(root, recipe, {"trained": False})
-    if "base" in recipe.rollout.methods:
-        encoder = make_encoder(recipe, load_tokenizer(recipe.model.id, recipe.model.revision))
-        write_json(run / "template.json", encoder.template.to_dict())
-    return run
 
 
 def _evaluate(args: argparse.Namespace) -> None:

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simstudent.dialogue.serialize import Dialogue, Turn
 from simstudent.dialogue.template import ChatTemplate, chat_template
+
+if TYPE_CHECKING:
+    from simstudent.recipe import Recipe
 
 IGNORED = -100
 """The label of tokens that carry no loss (PyTorch's convention)."""
@@ -149,6 +152,18 @@ class Encoder:
             rest = len(whole) - len(before) - len(answer)
             labels += (IGNORED,) * len(before) + carried + (IGNORED,) * rest
         return Row(dialogue.key, tuple(ids), tuple(labels), tuple(targets))
+
+
+def make_encoder(recipe: Recipe, tokenizer: Any, template: ChatTemplate | None = None) -> Encoder:
+    """The encoder of a recipe, the same for preview, training and rollout."""
+    d = recipe.dialogue
+    return Encoder(
+        tokenizer,
+        window=d.window,
+        answer_tokens=d.answer_tokens,
+        template=template,
+        with_system=d.system != "",
+    )
 
 
 def window_start(lengths: Sequence[int], room: int) -> int | None:

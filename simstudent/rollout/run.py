@@ -21,7 +21,7 @@ from simstudent.data import regrade
 from simstudent.data.load import prepare
 from simstudent.data.records import Assignment
 from simstudent.data.split import position
-from simstudent.dialogue.encode import Encoder
+from simstudent.dialogue.encode import Encoder, make_encoder
 from simstudent.dialogue.template import ChatTemplate
 from simstudent.errors import SimstudentError
 from simstudent.recipe import Method, Recipe
@@ -29,7 +29,7 @@ from simstudent.rollout.engine import Engine, Sampling
 from simstudent.rollout.engines.baselines import baseline
 from simstudent.rollout.records import Rollout
 from simstudent.rollout.simulate import Start, Student, language_model, simulate, starts
-from simstudent.runs import append_line, differences, read_lines, write_json, write_lines
+from simstudent.runs import append_line, create_run, differences, read_lines, write_json, write_lines
 
 MODELS = {"base": None, "sft": "sft"}
 """Methods that a language model plays, and the adapter each one uses."""
@@ -74,19 +74,24 @@ def prepare_simulation(recipe: Recipe, pool: Pool, say: Callable[[str], None]) -
     return Simulation(recipe, tuple(found), settings)
 
 
-def run_rollouts(recipe: Recipe, run: Path, *, resume: bool = False, say: Callable[[str], None] = print) -> Path:
+def run_rollouts(
+    recipe: Recipe, run: Path | None, *, root: Path, resume: bool = False, say: Callable[[str], None] = print
+) -> Path:
     """Roll out every method of the recipe into a folder under ``run`` and return that folder.
 
-    ``resume`` goes on with the newest folder of equal settings: finished rollouts are kept, failed ones redone.
+    Without a ``run`` (methods that need no training) a run folder is made under ``root``. ``resume`` goes on with the
+    newest rollouts if their settings are equal: finished rollouts are kept, failed ones redone.
     """
     methods = recipe.rollout.methods
-    if "sft" in methods and not (run / "adapter").is_dir():
+    if "sft" in methods and (run is None or not (run / "adapter").is_dir()):
         raise SimstudentError(
-            f"method 'sft' needs a trained adapter and {run} has none: train first (simstudent sft RECIPE), "
-            "or choose --methods base,repeat-last,..."
+            f"method 'sft' needs a trained adapter and {run or 'this recipe'} has none: train first (simstudent sft "
+            "RECIPE), or choose --methods base,repeat-last,..."
         )
     with regrade.open_pool(recipe.grader) as pool:
         simulation = prepare_simulation(recipe, pool, say)
+        if run is None:
+            run = create_run(root, recipe, {"trained": False})
         if "sft" in methods:
             simulation.settings["adapter"] = _folder_hash(run / "adapter")
         folder = _folder(run, simulation.settings, resume)
@@ -166,9 +171,11 @@ def _encoder(recipe: Recipe, run: Path) -> Encoder:
     from simstudent.training.models import load_tokenizer
 
     tokenizer = load_tokenizer(recipe.model.id, recipe.model.revision)
-    template = ChatTemplate.from_dict(json.loads((run / "template.json").read_text(encoding="utf-8")))
-    d = recipe.dialogue
-    return Encoder(tokenizer, window=d.window, answer_tokens=d.answer_tokens, template=template)
+    path = run / "template.json"
+    if not path.exists():  # nothing was trained: the first rollouts of this run settle the template
+        write_json(path, make_encoder(recipe, tokenizer).template.to_dict())
+    template = ChatTemplate.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    return make_encoder(recipe, tokenizer, template)
 
 
 @contextlib.asynccontextmanager

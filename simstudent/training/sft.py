@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from simstudent.data import regrade
 from simstudent.data.load import Data, attrition_text, prepare
 from simstudent.data.split import position
-from simstudent.dialogue.encode import Encoded, Encoder, Row, encode
+from simstudent.dialogue.encode import Encoded, Encoder, Row, encode, make_encoder
 from simstudent.dialogue.serialize import dialogues
 from simstudent.errors import SimstudentError, missing_extra
 from simstudent.runs import (
@@ -73,12 +73,6 @@ def training_set(recipe: Recipe, say: Callable[[str], None]) -> TrainingSet:
         if not rows.rows:
             raise SimstudentError(f"no {side} dialogue fits dialogue.window = {recipe.dialogue.window} tokens")
     return TrainingSet(encoded["train"], encoded["validation"], encoder, data)
-
-
-def make_encoder(recipe: Recipe, tokenizer: Any) -> Encoder:
-    """The encoder of a recipe, the same for training, preview and rollout."""
-    d = recipe.dialogue
-    return Encoder(tokenizer, window=d.window, answer_tokens=d.answer_tokens, with_system=d.system != "")
 
 
 def _side_text(side: str, held: Any, encoded: Encoded, wrong: int, window: int) -> str:
