@@ -206,7 +206,7 @@ def _report(folder: Path, resamples: int) -> None:
 
     from simstudent.evaluation import tables
     from simstudent.evaluation.metrics import evaluate
-    from simstudent.rollout.run import read_rollouts
+    from simstudent.rollout.run import read_rollouts, read_settings
     from simstudent.runs import write_json
 
     codebleu = importlib.util.find_spec("codebleu") is not None
@@ -215,6 +215,10 @@ def _report(folder: Path, resamples: int) -> None:
     (folder / "table.md").write_text(tables.to_markdown(figures), encoding="utf-8")
     Console().print(tables.render(figures))
     _say(tables.explain(figures))
+    if read_settings(folder).get("source") == "course":
+        _say(
+            "All of these students are made up (the course that ships with simstudent): nothing here is about real ones."
+        )
     if not codebleu:
         _say('CodeBLEU was left out, it is not installed: pip install "simstudent[codebleu]"')
     _say(f"Figures: {folder / 'metrics.json'} and table.md")

@@ -64,6 +64,7 @@ def prepare_simulation(recipe: Recipe, pool: Pool, say: Callable[[str], None]) -
     trajectories = len({s.trajectory.key for s in found})
     say(f"{len(found)} starts from {trajectories} trajectories of {students} {r.split} students")
     settings = {
+        "source": recipe.data.source.kind,
         "data_hash": data.hash,
         "model": recipe.model.id,
         "seed": recipe.seed,
@@ -110,6 +111,12 @@ def read_rollouts(folder: Path) -> list[Rollout]:
     return found
 
 
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What decided the rollouts in a folder; empty where the folder came without (JSONL files alone)."""
+    path = folder / "settings.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
 def _folder_hash(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.glob("adapter_*")):
@@ -125,7 +132,7 @@ def _folder(run: Path, settings: dict[str, Any], resume: bool) -> Path:
         olds = sorted(root.glob("*/settings.json"), key=lambda p: p.stat().st_mtime)
         if not olds:
             raise SimstudentError(f"nothing to resume: no rollouts in {root}")
-        changed = differences(json.loads(olds[-1].read_text(encoding="utf-8")), settings)
+        changed = differences(read_settings(olds[-1].parent), settings)
         if changed:
             raise SimstudentError(
                 f"{olds[-1].parent} cannot be resumed, its settings differ (start anew without --resume):\n  "
