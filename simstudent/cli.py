@@ -216,9 +216,7 @@ def _report(folder: Path, resamples: int) -> None:
     Console().print(tables.render(figures))
     _say(tables.explain(figures))
     if read_settings(folder).get("source") == "course":
-        _say(
-            "All of these students are made up (the course that ships with simstudent): nothing here is about real ones."
-        )
+        _say("All of these students are made up (the course that comes with simstudent): no figure is about real ones.")
     if not codebleu:
         _say('CodeBLEU was left out, it is not installed: pip install "simstudent[codebleu]"')
     _say(f"Figures: {folder / 'metrics.json'} and table.md")

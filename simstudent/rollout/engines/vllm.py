@@ -8,32 +8,47 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import itertools
+import json
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from simstudent.errors import SimstudentError, missing_extra
 from simstudent.rollout.engine import Completion, EngineError, Sampling
+from simstudent.rollout.engines import Counters
 from simstudent.training.models import resolve_model
 
 CPU_CACHE_GIB = "2"
 """KV cache on a CPU unless VLLM_CPU_KVCACHE_SPACE says otherwise; vLLM's own default takes most of the memory."""
 
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""The adapter ranks that vLLM makes room for; an adapter's own may be any number below."""
+
+RESIDENT = 8
+"""Adapters on the device at once; more take turns."""
+
 
 class VllmEngine:
-    """An ``Engine`` over vLLM. Open it with ``async with``; opening takes up to a minute.
+    """A model and its LoRA adapters (name -> folder) behind ``generate``. Open it with ``async with`` (up to a minute).
 
-    ``model`` as for ``resolve_model``. ``adapters``: LoRA folders by name, of rank up to ``max_lora_rank``.
-    ``max_model_len``: most tokens of prompt and answer. Raises SimstudentError when vLLM is not installed or
-    does not start.
+    ``model`` and ``revision`` are as for ``load_model``. ``max_model_len``: most tokens of prompt and answer together.
+    ``max_lora_rank``: at least the largest adapter's rank is taken. ``gpu_memory_utilization``: the share of the GPU's
+    memory for weights and cache. ``enforce_eager`` starts sooner and runs slower. The engine is a process of its own,
+    which is spawned: a script that opens one needs ``if __name__ == "__main__":``.
+
+    Numerics vary with what else is in the batch, so a near tie may fall differently from run to run;
+    VLLM_BATCH_INVARIANT=1 makes vLLM avoid that where it can. Opening raises SimstudentError when vLLM is not
+    installed or does not start.
     """
 
     def __init__(
         self,
         model: str,
-        adapters: Mapping[str, Path],
+        adapters: Mapping[str, Path] | None = None,
         *,
         revision: str | None = None,
         max_model_len: int = 4096,
@@ -43,91 +58,131 @@ class VllmEngine:
         gpu_memory_utilization: float = 0.85,
         enforce_eager: bool = False,
     ) -> None:
-        self.model, self.adapters = model, {name: Path(path) for name, path in adapters.items()}
-        self.options: dict[str, Any] = {
+        self.counters = Counters()
+        self._model = model
+        self._adapters = {name: Path(path) for name, path in (adapters or {}).items()}
+        self._rank = max_lora_rank
+        self._memory = gpu_memory_utilization
+        self._options: dict[str, Any] = {
             "revision": revision,
             "max_model_len": max_model_len,
             "seed": seed,
             "dtype": dtype,
             "enforce_eager": enforce_eager,
             "enable_prefix_caching": True,
+            "disable_log_stats": True,
+            "use_tqdm_on_load": False,
         }
-        if adapters:
-            self.options |= {"enable_lora": True, "max_loras": len(adapters), "max_lora_rank": _rank(max_lora_rank)}
-        self.gpu_memory_utilization = gpu_memory_utilization
-        self.numbers = itertools.count()
-        self.llm: Any = None
+        self._llm: Any = None
+        self._numbers = itertools.count()
+        self._pending = 0
+        self._since = 0.0
 
     async def __aenter__(self) -> VllmEngine:
+        if importlib.util.find_spec("vllm") is None:
+            raise missing_extra("vllm", "vllm")
+        options = self._options | self._adapter_options()
+        model = resolve_model(self._model)
         prepare_environment()
         try:
             from vllm import AsyncEngineArgs
             from vllm.platforms import current_platform
             from vllm.v1.engine.async_llm import AsyncLLM
-        except ImportError as error:
-            raise missing_extra(error.name or "vllm", "vllm") from None
-        options = dict(self.options)
-        if not current_platform.is_cpu():
-            options["gpu_memory_utilization"] = self.gpu_memory_utilization
-        try:
-            args = AsyncEngineArgs(model=resolve_model(self.model), skip_tokenizer_init=True, **options)
-            self.llm = AsyncLLM.from_engine_args(args)
-        except (RuntimeError, ValueError, OSError) as error:
-            raise SimstudentError(f"vLLM does not start with {self.model}: {error}") from error
+
+            if not current_platform.is_cpu():
+                options["gpu_memory_utilization"] = self._memory
+            args = AsyncEngineArgs(model=model, skip_tokenizer_init=True, **options)
+            self._llm = AsyncLLM.from_engine_args(args)
+        except (ImportError, RuntimeError, ValueError, OSError) as error:
+            raise SimstudentError(f"vLLM does not start with {self._model}: {error}") from error
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.llm.shutdown()
-        self.llm = None
+        llm, self._llm = self._llm, None
+        llm.shutdown()
 
     async def generate(self, ids: Sequence[int], sampling: Sampling, *, seed: int, adapter: str | None) -> Completion:
-        """As ``Engine.generate``. Greedy answers can vary in a few tokens with what else is in the batch."""
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
-        params = SamplingParams(
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_tokens=sampling.max_tokens,
-            stop_token_ids=list(sampling.stop_ids),
-            seed=seed,
-            detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
-        try:
-            final = None
-            async for output in self.llm.generate(
-                {"prompt_token_ids": list(ids)},
-                params,
-                request_id=str(next(self.numbers)),
-                lora_request=self._lora(adapter),
-            ):
-                final = output
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # whatever vLLM raises is the engine's failure, and recorded as such
-            raise EngineError(f"vLLM: {type(error).__name__}: {error}") from error
-        if final is None:
-            raise EngineError("vLLM ended a request without an answer")
+        """See ``Engine.generate``."""
+        if self._llm is None:
+            raise EngineError("the engine is not open")
+        if adapter is not None and adapter not in self._adapters:
+            raise EngineError(f"no adapter '{adapter}'; the engine was opened with: {sorted(self._adapters) or 'none'}")
+        request = f"{next(self._numbers)}"
+        final = None
+        with self._counted():
+            try:
+                outputs = self._llm.generate(
+                    {"prompt_token_ids": list(ids)},
+                    _parameters(sampling, seed),
+                    request_id=request,
+                    lora_request=self._lora(adapter),
+                )
+                async for output in outputs:
+                    final = output
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # whatever vLLM raises is the engine's failure, and recorded as such
+                raise EngineError(f"vLLM: {type(error).__name__}: {error}") from error
+        if final is None or not final.outputs or final.outputs[0].finish_reason not in ("stop", "length"):
+            reason = final.outputs[0].finish_reason if final and final.outputs else "no output"
+            raise EngineError(f"vLLM ended a request without an answer ({reason})")
         answer = final.outputs[0]
+        self.counters.requests += 1
+        self.counters.prompt_tokens += len(ids)
+        self.counters.cached_tokens += final.num_cached_tokens or 0
+        self.counters.generated_tokens += len(answer.token_ids)
         found = tuple(answer.token_ids)
         if found and found[-1] in sampling.stop_ids:
             found = found[:-1]
         return Completion(found, truncated=answer.finish_reason == "length")
+
+    def _adapter_options(self) -> dict[str, Any]:
+        """vLLM's settings for the adapters; a folder that holds none is found here, not at the first request."""
+        if not self._adapters:
+            return {}
+        rank = self._rank
+        for name, path in self._adapters.items():
+            try:
+                config = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise SimstudentError(
+                    f"adapter '{name}': no readable adapter_config.json in {path}. Fix: give a trained adapter's folder"
+                ) from error
+            rank = max(rank, config.get("r", 0), *(config.get("rank_pattern") or {}).values())
+        room = next((size for size in RANKS if size >= rank), rank)
+        return {
+            "enable_lora": True,
+            "max_lora_rank": room,
+            "max_loras": min(len(self._adapters), RESIDENT),
+            "max_cpu_loras": len(self._adapters),
+        }
 
     def _lora(self, adapter: str | None) -> Any:
         if adapter is None:
             return None
         from vllm.lora.request import LoRARequest
 
-        number = list(self.adapters).index(adapter) + 1
-        return LoRARequest(adapter, number, str(self.adapters[adapter]))
+        number = list(self._adapters).index(adapter) + 1
+        return LoRARequest(adapter, number, str(self._adapters[adapter]))
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count the time during which anything is pending."""
+        if not self._pending:
+            self._since = time.monotonic()
+        self._pending += 1
+        try:
+            yield
+        finally:
+            self._pending -= 1
+            if not self._pending:
+                self.counters.busy_seconds += time.monotonic() - self._since
 
 
 def prepare_environment() -> None:
-    """What vLLM reads from the environment when it is imported; what the user has set stays."""
+    """What vLLM reads from the environment when it is imported; what the user has set stays, but for spawning."""
     # Forked after torch has run in this process, the engine hangs or fails to initialise CUDA.
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
@@ -137,6 +192,19 @@ def prepare_environment() -> None:
         os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
 
 
-def _rank(wanted: int) -> int:
-    """The smallest adapter rank that vLLM has kernels for and that is enough."""
-    return next((rank for rank in (8, 16, 32, 64, 128, 256) if rank >= wanted), wanted)
+def _parameters(sampling: Sampling, seed: int) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_tokens=sampling.max_tokens,
+        stop_token_ids=list(sampling.stop_ids),
+        # Else the model's own end tokens, from its generation_config.json, would end an answer as well.
+        ignore_eos=True,
+        # torch's generators take 64 bits. Greedy requests need none, and without one they are batched with others.
+        seed=seed % 2**63 if sampling.temperature > 0 else None,
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
