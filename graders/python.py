@@ -57,7 +57,8 @@ def prepare(problem: Problem) -> Prepared:
 
 
 def grade_with(worker: Worker, code: str | None, problem: Problem) -> Grade:
-    """Grade one program in ``worker``. Raises ProblemError; every other failure of ours is a ``grader_error``."""
+    """Grade one program in ``worker``. Raises ProblemError and IsolationError; every other failure of ours is a
+    ``grader_error``."""
     prepared = prepare(problem)
     blank = (_NOT_RUN,) * len(prepared.inputs)
     if code is None or not code.strip():
@@ -113,8 +114,6 @@ def _request(code: str, problem: Problem, prepared: Prepared, done: int) -> Requ
 
 
 def _our_failure(run: Run, total: int) -> Grade:
-    if run.stages == 0:
-        raise WorkerLostError(f"a child could not be set up (exit code {run.exit_code})")
     load = run.claims[0] if run.claims else (b"", b"")
     why = _exception(load[1])[1] if load[0] == b"P" else _death(run).detail
     return Grade(0.0, "grader_error", (_NOT_RUN,) * total, f"the problem's prelude failed: {why}")

@@ -1,0 +1,100 @@
+"""The standard library in memory, for children that cannot open a file.
+
+Used inside a worker, never by the caller. The modules' byte code lies in one mapping that is not copied at a fork.
+"""
+
+from __future__ import annotations
+
+import _frozen_importlib as bootstrap
+import _frozen_importlib_external as external
+import ctypes
+import marshal
+import os
+import sys
+from types import CodeType, ModuleType
+from typing import Any
+
+# Not for programs: tests, tools, and what has no use without files, a screen or a compiler.
+_LEFT_OUT = frozenset(
+    ("site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "tkinter", "turtledemo", "ensurepip",
+     "distutils", "pydoc_data", "lib-dynload", "__pycache__", "curses", "sqlite3", "dbm", "venv", "turtle.py")
+)  # fmt: skip
+
+
+class Archive:
+    """An importer for every pure-Python module of the standard library, read once when it is made."""
+
+    def __init__(self) -> None:
+        self._index: dict[str, tuple[int, int, str]] = {}  # name: start, end, path
+        parts: list[bytes] = []
+        self._size = 0
+        root = os.path.dirname(os.__file__)  # noqa: PTH120 (pathlib is slow to load)
+        self._collect(root, "", parts)
+        self._data = _mapped(parts, self._size)
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> Any:
+        entry = self._index.get(name)
+        if entry is None:
+            return None
+        loader: Any = self  # no base class of importlib's: loading that costs more than it gives
+        spec = bootstrap.ModuleSpec(name, loader, origin=entry[2], is_package=entry[2].endswith("/__init__.py"))
+        spec.has_location = True
+        return spec
+
+    def create_module(self, spec: object) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(self.get_code(module.__name__), module.__dict__)
+
+    def get_code(self, name: str) -> CodeType:
+        begin, end, path = self._index[name]
+        data = self._data[begin:end]
+        if bytes(data[:4]) == external.MAGIC_NUMBER:
+            return marshal.loads(data[16:])  # type: ignore[no-any-return]
+        return compile(bytes(data), path, "exec", dont_inherit=True)
+
+    def _collect(self, folder: str, package: str, parts: list[bytes]) -> None:
+        for entry in os.scandir(folder):
+            if entry.name in _LEFT_OUT:
+                continue
+            if entry.name.endswith(".py"):
+                data = _byte_code(entry.path)
+                stem = entry.name[:-3]
+                name = package.rstrip(".") if stem == "__init__" else package + stem
+                self._index[sys.intern(name)] = (self._size, self._size + len(data), entry.path)
+                self._size += len(data)
+                parts.append(data)
+            elif entry.name.isidentifier() and entry.is_dir():
+                self._collect(entry.path, f"{package}{entry.name}.", parts)
+
+
+def _byte_code(path: str) -> bytes:
+    """A module's cached byte code, or its source where the cache is missing or stale."""
+    try:
+        with open(external.cache_from_source(path), "rb") as file:  # noqa: PTH123
+            data = file.read()
+        status = os.stat(path)  # noqa: PTH116
+        kind = int.from_bytes(data[4:8], "little")
+        stamp = int.from_bytes(data[8:12], "little"), int.from_bytes(data[12:16], "little")
+        now = int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF
+        if data[:4] == external.MAGIC_NUMBER and (kind & 1 or stamp == now):
+            return data
+    except OSError:
+        pass
+    with open(path, "rb") as file:  # noqa: PTH123
+        return file.read()
+
+
+def _mapped(parts: list[bytes], size: int) -> memoryview:
+    """The bytes in a private mapping of a file that is gone: a fork copies nothing, and no child changes another's."""
+    fd = os.memfd_create("stdlib")
+    for part in parts:
+        os.write(fd, part)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    address = libc.mmap(None, ctypes.c_size_t(size), 1, 2, fd, ctypes.c_long(0))  # PROT_READ, MAP_PRIVATE
+    os.close(fd)
+    if address in (None, ctypes.c_void_p(-1).value):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return memoryview((ctypes.c_char * size).from_address(address)).cast("B")
