@@ -28,9 +28,10 @@ class Plan(NamedTuple):
 
 
 class Locked(NamedTuple):
-    """What a child still has to do: ``arm`` puts it under a filter of its own, None when it inherits one."""
+    """``arm`` is what a child still has to do, None when it inherits everything; ``kill`` ends a child by its id."""
 
     arm: Callable[[], None] | None
+    kill: Callable[[int], None]
 
 
 def plan(wanted: tuple[str, ...]) -> Plan:
@@ -117,13 +118,13 @@ def lock(layers: Plan) -> Locked:
     if "landlock" in active:
         landlock.restrict()
     if "seccomp" not in active:
-        return Locked(namespaces.die_with_parent if sys.platform == "linux" else None)
+        return Locked(namespaces.die_with_parent if sys.platform == "linux" else None, _kill_group)
     # Sharing one filter leaves fork in it. What then stops a child's forks does not bind root, and what
     # makes its signals harmless is that nobody else lives in its pid namespace.
-    if "pid" in active and os.getuid() != 0 and hasattr(os, "pidfd_open"):
+    if "pid" in active and os.getuid() != 0:
         seccomp.Installer(seccomp.assemble(shared=True))()
-        return Locked(None)
-    return Locked(_Arm(seccomp.Installer(seccomp.assemble(shared=False))))
+        return Locked(None, seccomp.killer())
+    return Locked(_Arm(seccomp.Installer(seccomp.assemble(shared=False))), _kill_one)
 
 
 class _Arm:
@@ -153,6 +154,18 @@ def _stand_guard() -> None:
                 except OSError:
                     pass
         os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 0xFF)
+
+
+def _kill_one(pid: int) -> None:
+    os.kill(pid, 9)
+
+
+def _kill_group(pid: int) -> None:
+    for kill in (os.killpg, os.kill):
+        try:  # noqa: SIM105 (contextlib is not loaded here)
+            kill(pid, 9)
+        except OSError:
+            pass
 
 
 def _limit(kind: int | None, value: int) -> None:

@@ -15,6 +15,7 @@ from graders.sandbox import Request, Run, Worker, WorkerLostError
 
 SHOWN = 48  # characters of a value in a test's detail
 _ATTEMPTS = 2  # a lost worker is our failure: try again once, in a fresh one
+_KILLED = 3  # runs of a program that somebody kills: an accident does not happen thrice, a habit is the program's own
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}\b")
 _CPU_SIGNALS = (signal.SIGPROF, signal.SIGXCPU, signal.SIGVTALRM)
 _NOT_RUN = TestOutcome("not_run")
@@ -78,7 +79,7 @@ def _attempt(worker: Worker, code: str, problem: Problem, prepared: Prepared) ->
     tests: list[TestOutcome] = []
     spent = 0.0
     while len(tests) < total:
-        run = worker.run(_request(code, problem, prepared, len(tests)))
+        run = _run(worker, _request(code, problem, prepared, len(tests)))
         spent += run.cpu_seconds
         if run.stages < 2:
             return _our_failure(run, total)
@@ -99,6 +100,15 @@ def _attempt(worker: Worker, code: str, problem: Problem, prepared: Prepared) ->
     passed = sum(t.status == "pass" for t in tests)
     missing = f"there is no function named {problem.entry}" if tests[0].error == "MissingFunction" else ""
     return Grade(passed / total, "graded", tuple(tests), missing, spent)
+
+
+def _run(worker: Worker, request: Request) -> Run:
+    """Run a request again if its child was killed, and not by us: by the kernel for want of memory, or by hand."""
+    for _ in range(_KILLED):
+        run = worker.run(request)
+        if run.end != "ended" or run.exit_code != -signal.SIGKILL:
+            break
+    return run
 
 
 def _request(code: str, problem: Problem, prepared: Prepared, done: int) -> Request:

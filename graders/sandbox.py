@@ -30,7 +30,7 @@ _FRAME = struct.Struct("<cI")
 _ENDS: tuple[Literal["ended", "cpu", "wall"], ...] = ("ended", "cpu", "wall")
 _RECYCLE = 5_000  # programs after which a worker is replaced: a leak, if there were one, would stay small
 _START_SECONDS = 60.0  # a busy machine may take long to start a process; a broken one says so at once
-_ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+_ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/"}
 
 
 class WorkerLostError(RuntimeError):

@@ -80,6 +80,7 @@ def _prepare(flavour: str, sealed: bool) -> None:
     os.uname = sys.modules["posix"].uname = lambda: same  # type: ignore[attr-defined]
     builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]  # what `site` would have given
     sys.argv = ["student.py"]
+    sys.orig_argv = ["student.py"]
     child.streams(b"", 0)  # here and not in every child, where it would cost a quarter of all page faults
 
 
@@ -118,22 +119,24 @@ def _start(flavour: str, wanted: tuple[str, ...]) -> NoReturn:
     _prepare(flavour, "seccomp" in plan.active)
     _open()
     _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGCHLD})
-    arm = lockdown.lock(plan).arm
+    locked = lockdown.lock(plan)
     _hide(flavour)
     gc.collect()
     gc.freeze()
     hello = marshal.dumps((plan.active, plan.missing), 2)
     _write(REPLY.pack(0, ENDED, 0, 0, 0, len(hello)) + hello)
-    _serve(arm, alone="seccomp" in plan.active)
+    _serve(locked, alone="seccomp" in plan.active)
 
 
-def _serve(arm: Callable[[], None] | None, alone: bool) -> NoReturn:
+def _serve(locked: lockdown.Locked, alone: bool) -> NoReturn:
     while True:
         sequence, length, cpu, steps, room = HEADER.unpack(_read(HEADER.size))
         pid = os.fork()
         if not pid:
-            child.run(length, steps, room, arm, alone)
-        ended, status, usage = _watch(pid, cpu, steps, alone)
+            child.run(length, steps, room, locked.arm, alone)
+        ended, status, usage = _watch(pid, cpu, steps, locked.kill)
+        if not alone:
+            locked.kill(pid)  # what it left behind
         try:
             stages = len(os.read(STAGES, 8))
         except BlockingIOError:
@@ -156,7 +159,7 @@ def _send(size: int) -> None:
         sent += os.sendfile(0, child.RESULT, sent, size - sent)
 
 
-def _watch(pid: int, cpu: float, steps: int, alone: bool) -> tuple[int, int, resource.struct_rusage]:
+def _watch(pid: int, cpu: float, steps: int, kill: Callable[[int], None]) -> tuple[int, int, resource.struct_rusage]:
     """Wait for the child; kill it when it cheats its own timer, or waits for something that never comes.
 
     The child's timer stops an honest program at exactly ``cpu`` seconds for a step (loading, or one test). Here
@@ -171,8 +174,6 @@ def _watch(pid: int, cpu: float, steps: int, alone: bool) -> tuple[int, int, res
         _wait(0.1)
         done, status, usage = os.wait4(pid, os.WNOHANG | os.WUNTRACED)
         if done and not os.WIFSTOPPED(status):
-            if not alone:
-                _kill_group(pid)  # what it left behind
             return ended, os.waitstatus_to_exitcode(status), usage
         try:
             used = time.clock_gettime(clock)
@@ -187,7 +188,7 @@ def _watch(pid: int, cpu: float, steps: int, alone: bool) -> tuple[int, int, res
         elif done or waited > (patience if computed < 0.02 * waited else 6 * patience):
             ended = WALL  # or it stopped itself, which comes to the same
         if ended != ENDED:
-            _kill(pid, alone)
+            kill(pid)
 
 
 def _wait(seconds: float) -> None:
@@ -196,24 +197,6 @@ def _wait(seconds: float) -> None:
         _signal.sigtimedwait({_signal.SIGCHLD}, seconds)
     else:
         _nap(0.001)
-
-
-def _kill(pid: int, alone: bool) -> None:
-    if alone and hasattr(os, "pidfd_open"):  # the shared filter knows no other way
-        fd = os.pidfd_open(pid)
-        _signal.pidfd_send_signal(fd, _signal.SIGKILL)
-        os.close(fd)
-        return
-    if not alone:
-        _kill_group(pid)
-    os.kill(pid, _signal.SIGKILL)
-
-
-def _kill_group(pid: int) -> None:
-    try:  # noqa: SIM105 (contextlib is not loaded here)
-        os.killpg(pid, _signal.SIGKILL)
-    except OSError:
-        pass
 
 
 if __name__ == "__main__":
