@@ -18,11 +18,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import graders
+from graders.flavours import SLIM
 
 _BODY = """
 def {name}(values, limit):
@@ -75,10 +76,10 @@ def expected(factor: int) -> list[int]:
     return [space["f"](*call) for call in _CALLS]
 
 
-def problem(factor: int, cpu_seconds: float) -> graders.Problem:
+def problem(factor: int, stop: bool) -> graders.Problem:
     pairs = zip(_CALLS, expected(factor), strict=True)
     tests = tuple(graders.FunctionTest(repr(call), repr(value)) for call, value in pairs)
-    return graders.Problem(f"bench{factor}", tests, entry="f", cpu_seconds=cpu_seconds)
+    return graders.Problem(f"bench{factor}", tests, entry="f", cpu_seconds=0.1, stop_at_timeout=stop)
 
 
 def inside(code: str, factor: int, send: Callable[[int], object]) -> None:
@@ -95,7 +96,10 @@ EXPECTED = {factor: expected(factor) for factor in range(24)}
 
 
 _FORKS = """
-import os, sys, time
+import importlib, os, sys, time
+os.register_at_fork = lambda **hooks: None
+for name in sys.argv[2:]:
+    importlib.import_module(name)
 begin = time.perf_counter()
 for _ in range(int(sys.argv[1])):
     pid = os.fork()
@@ -106,12 +110,20 @@ print(time.perf_counter() - begin)
 """
 
 
-def bare_fork(items: list[tuple[str, int]], workers: int) -> float:
-    """os.fork, _exit, wait in a fresh interpreter that imported nothing and runs nothing. The floor."""
+def bare_fork(items: list[tuple[str, int]], workers: int, modules: Sequence[str] = ()) -> float:
+    """os.fork, _exit, wait in a fresh interpreter that runs nothing. The floor."""
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", _FORKS, str(len(items))], capture_output=True, text=True, check=True
+        [sys.executable, "-I", "-S", "-c", _FORKS, str(len(items)), *modules],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return float(done.stdout)
+
+
+def bare_fork_loaded(items: list[tuple[str, int]], workers: int) -> float:
+    """The same in one that has imported what our workers have."""
+    return bare_fork(items, workers, (*SLIM, "ctypes"))
 
 
 def _fork_and_send(item: tuple[str, int], writer: int) -> int:
@@ -188,9 +200,9 @@ def sub_process(items: list[tuple[str, int]], workers: int) -> None:
 class Ours:
     """A warm pool, at the best isolation there is."""
 
-    def __init__(self, workers: int, cpu_seconds: float) -> None:
+    def __init__(self, workers: int) -> None:
         self.pool = graders.Pool(workers)
-        self.problems = [problem(factor, cpu_seconds) for factor in range(24)]
+        self.problems = [problem(factor, stop=False) for factor in range(24)]
         self([*programs(workers * 4, 0)], workers)
 
     def __call__(self, items: list[tuple[str, int]], workers: int) -> None:
@@ -232,11 +244,12 @@ def one_core(options: argparse.Namespace) -> dict[str, float]:
     """All ways pinned to one core."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
-    ours = Ours(1, 0.1)
+    ours = Ours(1)
     few = max(options.programs // 10, 10)
     ways: dict[str, tuple[Way, int]] = {
         "ours": (ours, options.programs),
-        "bare fork": (bare_fork, options.programs),
+        "bare fork, nothing imported": (bare_fork, options.programs),
+        "bare fork, our modules imported": (bare_fork_loaded, options.programs),
         "fork and run": (fork_and_run, options.programs),
         "multiprocessing": (mp_process, options.programs // 2),
         "Manager + Process": (manager_process, few),
@@ -248,10 +261,13 @@ def one_core(options: argparse.Namespace) -> dict[str, float]:
     print(
         f"\nours, one at a time: median {statistics.median(times):.2f} ms, p99 {times[len(times) * 99 // 100]:.2f} ms"
     )
-    items = programs(options.programs, 0.05)
-    begin = time.perf_counter()
-    ours(items, 1)
-    print(f"ours, 5 % endless loops, 0.1 s of CPU a test: {len(items) / (time.perf_counter() - begin):.0f} programs/s")
+    for stop, words in ((True, "stopping at the first time-out"), (False, "all tests of each")):
+        ours.problems = [problem(factor, stop) for factor in range(24)]
+        items = [(code + f"# {stop}\n", factor) for code, factor in programs(options.programs, 0.05)]
+        begin = time.perf_counter()
+        ours(items, 1)
+        rate = len(items) / (time.perf_counter() - begin)
+        print(f"ours, 5 % endless loops, 0.1 s of CPU a test, {words}: {rate:.0f} programs/s")
     ours.pool.close()
     os.sched_setaffinity(0, cores)
     return rates
@@ -260,7 +276,7 @@ def one_core(options: argparse.Namespace) -> dict[str, float]:
 def all_cores(options: argparse.Namespace, single: dict[str, float]) -> None:
     """As many of each as there are cores."""
     workers = options.workers or len(os.sched_getaffinity(0))
-    ours = Ours(workers, 0.1)
+    ours = Ours(workers)
     few = max(options.programs // 10, 10) * workers
     ways: dict[str, tuple[Way, int]] = {
         "ours": (ours, options.programs * workers),

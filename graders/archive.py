@@ -26,11 +26,14 @@ class Archive:
 
     def __init__(self) -> None:
         self._index: dict[str, tuple[int, int, str]] = {}  # name: start, end, path
-        parts: list[bytes] = []
         self._size = 0
-        root = os.path.dirname(os.__file__)  # noqa: PTH120 (pathlib is slow to load)
-        self._collect(root, "", parts)
-        self._data = _mapped(parts, self._size)
+        fd = os.memfd_create("stdlib")
+        try:
+            root = os.path.dirname(os.__file__)  # noqa: PTH120 (pathlib is slow to load)
+            self._collect(root, "", fd)
+            self._data = _mapped(fd, self._size)
+        finally:
+            os.close(fd)
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> Any:
         entry = self._index.get(name)
@@ -54,47 +57,49 @@ class Archive:
             return marshal.loads(data[16:])  # type: ignore[no-any-return]
         return compile(bytes(data), path, "exec", dont_inherit=True)
 
-    def _collect(self, folder: str, package: str, parts: list[bytes]) -> None:
+    def _collect(self, folder: str, package: str, fd: int) -> None:
         for entry in os.scandir(folder):
             if entry.name in _LEFT_OUT:
                 continue
             if entry.name.endswith(".py"):
-                data = _byte_code(entry.path)
                 stem = entry.name[:-3]
                 name = package.rstrip(".") if stem == "__init__" else package + stem
-                self._index[sys.intern(name)] = (self._size, self._size + len(data), entry.path)
-                self._size += len(data)
-                parts.append(data)
+                end = self._size + _copy_code(entry.path, fd)
+                self._index[sys.intern(name)] = (self._size, end, entry.path)
+                self._size = end
             elif entry.name.isidentifier() and entry.is_dir():
-                self._collect(entry.path, f"{package}{entry.name}.", parts)
+                self._collect(entry.path, f"{package}{entry.name}.", fd)
 
 
-def _byte_code(path: str) -> bytes:
-    """A module's cached byte code, or its source where the cache is missing or stale."""
+def _copy_code(path: str, target: int) -> int:
+    """Append a module's cached byte code, or its source where the cache is missing or stale; how many bytes.
+
+    In the kernel: what once was in this process's heap would be copied at every fork.
+    """
+    status = os.stat(path)  # noqa: PTH116
     try:
-        with open(external.cache_from_source(path), "rb") as file:  # noqa: PTH123
-            data = file.read()
-        status = os.stat(path)  # noqa: PTH116
-        kind = int.from_bytes(data[4:8], "little")
-        stamp = int.from_bytes(data[8:12], "little"), int.from_bytes(data[12:16], "little")
-        now = int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF
-        if data[:4] == external.MAGIC_NUMBER and (kind & 1 or stamp == now):
-            return data
+        source = os.open(external.cache_from_source(path), os.O_RDONLY)
     except OSError:
-        pass
-    with open(path, "rb") as file:  # noqa: PTH123
-        return file.read()
+        source = os.open(path, os.O_RDONLY)
+    head = os.pread(source, 16, 0)
+    if len(head) == 16 and head[:4] == external.MAGIC_NUMBER and not head[4] & 1:
+        stamp = int.from_bytes(head[8:12], "little"), int.from_bytes(head[12:16], "little")
+        if stamp != (int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF):
+            os.close(source)
+            source = os.open(path, os.O_RDONLY)
+    size = os.fstat(source).st_size
+    copied = 0
+    while copied < size:
+        copied += os.sendfile(target, source, copied, size - copied)
+    os.close(source)
+    return size
 
 
-def _mapped(parts: list[bytes], size: int) -> memoryview:
-    """The bytes in a private mapping of a file that is gone: a fork copies nothing, and no child changes another's."""
-    fd = os.memfd_create("stdlib")
-    for part in parts:
-        os.write(fd, part)
+def _mapped(fd: int, size: int) -> memoryview:
+    """The file in a private mapping: a fork copies nothing of it, and no child can change what another sees."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
     address = libc.mmap(None, ctypes.c_size_t(size), 1, 2, fd, ctypes.c_long(0))  # PROT_READ, MAP_PRIVATE
-    os.close(fd)
     if address in (None, ctypes.c_void_p(-1).value):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return memoryview((ctypes.c_char * size).from_address(address)).cast("B")

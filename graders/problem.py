@@ -46,7 +46,9 @@ class Problem:
 
     ``prelude`` is trusted code run before the student's, in the same namespace. ``tolerance`` is the absolute
     and relative slack for floats. ``cpu_seconds`` limits the CPU time of each test, ``memory_mb`` the process.
-    ``solution`` is a reference program; it is never handed to the process that runs a student's program.
+    ``stop_at_timeout``: once a test takes too long the others are ``not_run``, which saves most of what endless
+    loops cost where a program is only right or wrong. ``solution`` is a reference program; it is never handed to
+    the process that runs a student's program.
     Raises ProblemError when a test is of the wrong kind or not a literal.
     """
 
@@ -60,6 +62,7 @@ class Problem:
     tolerance: float = 1e-9
     cpu_seconds: float = 0.5
     memory_mb: int = 512
+    stop_at_timeout: bool = False
 
     def __post_init__(self) -> None:
         if not self.tests:

@@ -95,7 +95,7 @@ def _attempt(worker: Worker, code: str, problem: Problem, prepared: Prepared) ->
         if len(tests) == total or (claims and claims[-1][0] == b"Z"):
             continue
         tests.append(_death(run))
-        if run.end == "wall":  # the other tests would wait as long
+        if run.end == "wall" or (problem.stop_at_timeout and tests[-1] == _TIMEOUT):  # the others would wait as long
             tests += [_NOT_RUN] * (total - len(tests))
     passed = sum(t.status == "pass" for t in tests)
     missing = f"there is no function named {problem.entry}" if tests[0].error == "MissingFunction" else ""

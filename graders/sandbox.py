@@ -25,12 +25,12 @@ if TYPE_CHECKING:  # loaded when the first worker starts: `import graders` is to
     import subprocess
 
 _HEADER = struct.Struct("<IIdIQ")  # as in worker.py
-_REPLY = struct.Struct("<IBBiQI")
+_REPLY = struct.Struct("<IBBidI")
 _FRAME = struct.Struct("<cI")
 _ENDS: tuple[Literal["ended", "cpu", "wall"], ...] = ("ended", "cpu", "wall")
 _RECYCLE = 5_000  # programs after which a worker is replaced: a leak, if there were one, would stay small
 _START_SECONDS = 60.0  # a busy machine may take long to start a process; a broken one says so at once
-_ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/"}
+_ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/", "LD_BIND_NOW": "1"}
 
 
 class WorkerLostError(RuntimeError):
@@ -163,13 +163,14 @@ class _Process:
         self._sequence += 1
         self._send(request.encode(self._sequence), request.patience)
         head = _REPLY.unpack(self._receive(_REPLY.size, request.patience))
-        sequence, end, stages, exit_code, micros, size = head
+        sequence, end, stages, status, cpu_seconds, size = head
         if sequence != self._sequence or end >= len(_ENDS) or size > request.file_bytes:
             raise WorkerLostError("the worker's answer makes no sense")
+        exit_code = os.waitstatus_to_exitcode(status)
         if stages == 0:
             raise WorkerLostError(f"a child could not be set up (exit code {exit_code})")
         claims = _frames(self._receive(size, 10.0), len(request.tests) + 1)
-        return Run(claims, _ENDS[end], exit_code, stages, micros / 1e6)
+        return Run(claims, _ENDS[end], exit_code, stages, cpu_seconds)
 
     def _lost(self, error: OSError) -> WorkerLostError:
         lost = WorkerLostError(f"the worker was lost ({type(error).__name__}){self._last_words()}")

@@ -151,12 +151,12 @@ def processes() -> list[int]:
                 if script in (entry / "cmdline").read_bytes():
                     ours.append(int(entry.name))
 
-    def ours_or_orphan(pid: int) -> bool:
+    def descends(pid: int) -> bool:
         while pid > 1 and pid != os.getpid():
             pid = parents.get(pid, 1)
-        return True if pid == os.getpid() else parents.get(pid) == 0
+        return pid == os.getpid()
 
-    return sorted(p for p in ours if ours_or_orphan(p))
+    return sorted(p for p in ours if parents[p] == 1 or descends(p))
 
 
 def public(folder: Path, host: Host) -> Iterator[Attack]:
