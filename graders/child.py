@@ -291,7 +291,11 @@ def _plain(value: Any, budget: list[int], depth: int) -> Any:
     budget[0] -= 1
     if depth == 0 or budget[0] < 0:
         raise TooLargeError
-    if kind is int or kind is str or kind is float or kind is bool or value is None:
+    if kind is int or kind is float or kind is bool or value is None:
+        return value
+    if kind is str:
+        if len(value) > budget[0]:
+            raise TooLargeError  # before marshal copies it, twice
         return value
     for base in (list, tuple, set, frozenset):
         if isinstance(value, base):

@@ -161,11 +161,16 @@ def _kill_one(pid: int) -> None:
 
 
 def _kill_group(pid: int) -> None:
-    for kill in (os.killpg, os.kill):
-        try:  # noqa: SIM105 (contextlib is not loaded here)
-            kill(pid, 9)
-        except OSError:
-            pass
+    kill_rest(pid)
+    _kill_one(pid)
+
+
+def kill_rest(pid: int) -> None:
+    """End what a child that could fork has left behind; its own id may be somebody else's by now."""
+    try:  # noqa: SIM105 (contextlib is not loaded here)
+        os.killpg(pid, 9)
+    except OSError:
+        pass
 
 
 def _limit(kind: int | None, value: int) -> None:

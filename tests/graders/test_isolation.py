@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -198,3 +199,17 @@ def test_a_child_killed_by_hand_is_tried_again(add: Problem, monkeypatch: pytest
     assert outcomes(grade_with(worker, RIGHT, add)) == "PP"
     assert len(runs) == 2
     worker.close()
+
+
+@linux
+def test_addresses_are_the_same_everywhere(add: Problem) -> None:
+    allowed = "import ctypes, sys; sys.exit(ctypes.CDLL(None).personality(0x40000) < 0)"
+    if subprocess.run([sys.executable, "-c", allowed], check=False).returncode:
+        pytest.skip("address randomisation cannot be switched off here")
+    code = "class A: pass\ndef f(a, b): return [id(A()), *(id(x) % 4096 for x in {A() for _ in range(9)})]"
+    details = set()
+    for _ in range(2):
+        with Pool(1) as pool:
+            pool.grade("x = [0] * 10**6", add)
+            details |= {pool.grade(code + "#" * 5000 * i, add).tests[0].detail for i in range(2)}
+    assert len(details) == 1
