@@ -73,19 +73,22 @@ def _enter_space(name: str) -> None:
 
 def _try(*steps: Callable[[], None]) -> str | None:
     """Take steps in a process of its own; None when they worked, else why not."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if not pid:
-        try:
-            for step in steps:
-                step()
-        except BaseException as error:
-            os.write(writer, str(error).encode()[:500] or b"failed")
-        os._exit(0)
-    os.close(writer)
-    reason = os.read(reader, 500).decode("utf-8", "replace")
-    os.close(reader)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    for _ in range(3):
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if not pid:
+            try:
+                for step in steps:
+                    step()
+            except BaseException as error:
+                os.write(writer, str(error).encode()[:500] or b"failed")
+            os._exit(0)
+        os.close(writer)
+        reason = os.read(reader, 500).decode("utf-8", "replace")
+        os.close(reader)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if status != -9:  # killed by hand, or for want of memory: that says nothing about the layer
+            break
     return reason or (f"killed by signal {-status}" if status else None)
 
 

@@ -15,7 +15,7 @@ from graders.sandbox import Request, Run, Worker, WorkerLostError
 
 SHOWN = 48  # characters of a value in a test's detail
 _ATTEMPTS = 2  # a lost worker is our failure: try again once, in a fresh one
-_KILLED = 3  # runs of a program that somebody kills: an accident does not happen thrice, a habit is the program's own
+_KILLED = 5  # runs of a program that somebody kills: by accident once or twice, so often by its own doing
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}\b")
 _CPU_SIGNALS = (signal.SIGPROF, signal.SIGXCPU, signal.SIGVTALRM)
 _NOT_RUN = TestOutcome("not_run")
