@@ -93,6 +93,8 @@ class Problem:
         else:
             tests = [{"args": t.args, "expected": t.expected} for t in self.tests]  # type: ignore[union-attr]
         rest = {name: getattr(self, name) for name in self.__slots__ if name != "tests"}
+        if not self.stop_at_timeout:
+            del rest["stop_at_timeout"]  # so that what was written before there was such a thing stays as it is
         return rest | {"tests": tests}
 
     @classmethod
