@@ -1,7 +1,8 @@
 """Graders for novice programs: safe to import anywhere (standard library only), usable without simstudent."""
 
 from graders.cache import GradeCache
-from graders.pool import Pool, grade, grade_many
+from graders.policy import Isolation, IsolationError
+from graders.pool import Pool, grade, grade_many, isolation
 from graders.problem import (
     VERSION,
     FunctionTest,
@@ -18,6 +19,8 @@ __all__ = [
     "FunctionTest",
     "Grade",
     "GradeCache",
+    "Isolation",
+    "IsolationError",
     "Pool",
     "Problem",
     "ProblemError",
@@ -25,5 +28,6 @@ __all__ = [
     "TestOutcome",
     "grade",
     "grade_many",
+    "isolation",
     "outcomes",
 ]

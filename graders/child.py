@@ -29,11 +29,12 @@ import os
 import resource
 import struct
 import sys
+from collections.abc import Callable
 from types import CodeType, ModuleType
 from typing import Any, NoReturn
 
 FRAME = struct.Struct("<cI")
-RESULT = 3  # the child's file descriptor for frames
+NULL, RESULT, STAGE = 1, 3, 4  # file descriptors: /dev/null, frames, and what `run` says of its pipe
 MAX_DEPTH, MAX_TEXT = 200, 400
 
 
@@ -45,44 +46,57 @@ class TooLargeError(Exception):
     """The value is larger than any expected value could be."""
 
 
-def run(request: dict[str, Any], null: int, result: int, stage: int) -> NoReturn:
-    """Run one program's tests and leave. Never returns.
+def run(size: int, steps: int, file: int, arm: Callable[[], None] | None, alone: bool) -> NoReturn:
+    """Read one request of ``size`` bytes, run its program's tests and leave. Never returns.
 
-    ``stage`` gets a byte when the limits are in place and another when the prelude ran, then it is closed: a
-    program cannot pretend that a failure of its own was a failure of ours.
+    The request is read here and not in the worker, whose memory all later children inherit. ``arm`` puts this
+    process under a filter, where the worker is under none; not ``alone``, it could fork, so it gets a group that
+    can be killed. The pipe STAGE gets a byte when the limits are in place and another when the prelude ran, then
+    it is closed: a program cannot pretend that a failure of its own was a failure of ours.
     """
     try:
-        os.setsid()
-        for fd in (0, 1, 2):
-            os.dup2(null, fd)
-        os.dup2(result, RESULT)
-        os.closerange(RESULT + 1, stage)
-        os.closerange(stage + 1, 64)
-        _limit(request)
+        request = marshal.loads(_read(size))
+        if not alone:
+            os.setsid()
+        os.dup2(NULL, 0)
+        os.dup2(NULL, 2)
+        os.closerange(STAGE + 1, 32)
+        _limit(request, steps, file)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGCHLD})
-        os.write(stage, b"s")
+        if arm is not None:
+            arm()
+        os.write(STAGE, b"s")
         tests = _run_programs if request["entry"] is None else _run_function
-        tests(request, stage)
+        tests(request)
     except BaseException:
         os._exit(70)
     os._exit(0)
 
 
-def _limit(request: dict[str, Any]) -> None:
-    kinds = (
-        ("RLIMIT_CPU", int(request["cpu"] * (len(request["tests"]) + 1)) + 3),
-        ("RLIMIT_AS", request["memory"]),
-        ("RLIMIT_FSIZE", request["file"]),
-        ("RLIMIT_NPROC", 0),
-        ("RLIMIT_NOFILE", 32),
-        ("RLIMIT_CORE", 0),
-    )
-    for name, value in kinds:
-        kind = getattr(resource, name)
+def _read(size: int) -> bytes:
+    data = os.read(0, size)
+    while len(data) < size:
+        more = os.read(0, size - len(data))
+        if not more:
+            raise ConnectionResetError
+        data += more
+    return data
+
+
+def _limit(request: dict[str, Any], steps: int, file: int) -> None:
+    _lower(resource.RLIMIT_CPU, int(request["cpu"] * steps) + 3, 1)  # SIGXCPU first: SIGKILL has other meanings
+    _lower(resource.RLIMIT_FSIZE, file)
+    _lower(resource.RLIMIT_NPROC, 0)
+    if sys.platform == "linux":
+        _lower(resource.RLIMIT_AS, request["memory"])
+
+
+def _lower(kind: int, value: int, slack: int = 0) -> None:
+    try:
+        resource.setrlimit(kind, (value, value + slack))
+    except ValueError:  # the caller was allowed less
         hard = resource.getrlimit(kind)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        if name != "RLIMIT_AS" or sys.platform == "linux":
-            resource.setrlimit(kind, (value, value))
+        resource.setrlimit(kind, (hard, hard))
 
 
 def _write(fd: int, data: bytes) -> None:
@@ -138,7 +152,7 @@ def _module(name: str, prelude: CodeType | None) -> dict[str, Any]:
     return module.__dict__
 
 
-def _prelude(request: dict[str, Any], stage: int, name: str) -> tuple[CodeType | None, dict[str, Any]] | None:
+def _prelude(request: dict[str, Any], name: str) -> tuple[CodeType | None, dict[str, Any]] | None:
     """The compiled prelude and a first module with it run, or None after claiming what went wrong."""
     try:
         code = compile(request["prelude"], "prelude.py", "exec", dont_inherit=True) if request["prelude"] else None
@@ -146,8 +160,8 @@ def _prelude(request: dict[str, Any], stage: int, name: str) -> tuple[CodeType |
     except BaseException as error:
         _claim(b"P", _error(error))
         return None
-    os.write(stage, b"p")
-    os.close(stage)
+    os.write(STAGE, b"p")
+    os.close(STAGE)
     return code, space
 
 
@@ -183,9 +197,9 @@ def streams(stdin: bytes, limit: int) -> tuple[_Sink, io.TextIOWrapper]:
     return sink, stdout
 
 
-def _run_function(request: dict[str, Any], stage: int) -> None:
+def _run_function(request: dict[str, Any]) -> None:
     _timer(request["cpu"])
-    started = _prelude(request, stage, "student")
+    started = _prelude(request, "student")
     code = _compile(request["code"]) if started else None
     if started is None or code is None:
         return
@@ -215,9 +229,9 @@ def _run_function(request: dict[str, Any], stage: int) -> None:
         _claim(*claim)
 
 
-def _run_programs(request: dict[str, Any], stage: int) -> None:
+def _run_programs(request: dict[str, Any]) -> None:
     _timer(request["cpu"])
-    started = _prelude(request, stage, "__main__")
+    started = _prelude(request, "__main__")
     code = _compile(request["code"]) if started else None
     if started is None or code is None:
         return
@@ -277,7 +291,11 @@ def _plain(value: Any, budget: list[int], depth: int) -> Any:
     budget[0] -= 1
     if depth == 0 or budget[0] < 0:
         raise TooLargeError
-    if kind is int or kind is str or kind is float or kind is bool or value is None:
+    if kind is int or kind is float or kind is bool or value is None:
+        return value
+    if kind is str:
+        if len(value) > budget[0]:
+            raise TooLargeError  # before marshal copies it, twice
         return value
     for base in (list, tuple, set, frozenset):
         if isinstance(value, base):

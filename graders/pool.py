@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from types import TracebackType
 
 from graders.cache import GradeCache
+from graders.policy import Isolation, Policy
 from graders.problem import Grade, Problem
 from graders.python import grade_with, prepare
 from graders.sandbox import Worker
@@ -26,9 +27,22 @@ class Pool:
     Any number of threads and coroutines may use one pool at once. With ``cache``, known grades are looked up and
     new ones kept. Close it with ``close`` or as a context manager; otherwise it closes when collected, or when
     the interpreter exits. A pool does not survive `os.fork`: make one in each process.
+
+    ``min_isolation`` is the least level (see `Isolation`) at which programs are run: 2 by default on Linux, 1
+    elsewhere, where there is no more. Below it every call raises IsolationError, unless ``allow_unsafe``.
+    ``layers`` names the layers to use instead of all that the machine has, for tests of the others.
     """
 
-    def __init__(self, workers: int | None = None, *, cache: GradeCache | None = None) -> None:
+    def __init__(
+        self,
+        workers: int | None = None,
+        *,
+        cache: GradeCache | None = None,
+        min_isolation: int | None = None,
+        allow_unsafe: bool = False,
+        layers: Iterable[str] | None = None,
+    ) -> None:
+        self._policy = Policy.of(min_isolation, allow_unsafe, layers)
         if workers is not None and workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers}")
         self.workers = workers or _cores()
@@ -56,7 +70,8 @@ class Pool:
         """Grade one program; ``None`` or blank code is ``no_code``.
 
         A failure of ours is tried again once, then comes back as status ``grader_error``. Raises ProblemError
-        when the problem's values cannot be handed to another process or its language has no grader here.
+        when the problem's values cannot be handed to another process or its language has no grader here, and
+        IsolationError when this machine cannot shut programs in as well as the pool requires.
         """
         return self._submit(code, problem).result()
 
@@ -99,7 +114,8 @@ class Pool:
             # A thread more only while all are busy: most callers never need a second worker.
             self._pending += 1
             if len(self._threads) < min(self.workers, self._pending):
-                thread = threading.Thread(target=_drive, args=(self._jobs, self.cache), name="graders", daemon=True)
+                parts = (self._jobs, self.cache, self._policy)
+                thread = threading.Thread(target=_drive, args=parts, name="graders", daemon=True)
                 self._threads.append(thread)
                 thread.start()
             self._jobs.put((code, problem, future))
@@ -111,9 +127,9 @@ class Pool:
             self._pending -= 1
 
 
-def _drive(jobs: queue.SimpleQueue[_Job | None], cache: GradeCache | None) -> None:
+def _drive(jobs: queue.SimpleQueue[_Job | None], cache: GradeCache | None, policy: Policy) -> None:
     """One thread's life: one worker, one job after another, until told to stop."""
-    worker = Worker()
+    worker = Worker(policy)
     try:
         while (job := jobs.get()) is not None:
             code, problem, future = job
@@ -142,6 +158,18 @@ def _close(jobs: queue.SimpleQueue[_Job | None], threads: list[threading.Thread]
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def isolation(*, layers: Iterable[str] | None = None) -> Isolation:
+    """How well this machine shuts programs in, by starting a worker and asking it (some tenths of a second).
+
+    Raises WorkerLostError, which tells why, when no worker can be started.
+    """
+    worker = Worker(Policy.of(0, True, layers))
+    try:
+        return worker.isolation()
+    finally:
+        worker.close()
 
 
 _shared: list[Pool] = []

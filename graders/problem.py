@@ -16,7 +16,7 @@ run. ``no_code``: there was no program to run. ``grader_error``: *we* failed; th
 TestStatus = Literal["pass", "wrong", "error", "timeout", "memory", "not_run"]
 
 
-VERSION = 1
+VERSION = 2
 """Raised whenever some program's grade may come out differently; part of every key of a `GradeCache`."""
 
 
@@ -46,7 +46,9 @@ class Problem:
 
     ``prelude`` is trusted code run before the student's, in the same namespace. ``tolerance`` is the absolute
     and relative slack for floats. ``cpu_seconds`` limits the CPU time of each test, ``memory_mb`` the process.
-    ``solution`` is a reference program; it is never handed to the process that runs a student's program.
+    ``stop_at_timeout``: once a test takes too long the others are ``not_run``, which saves most of what endless
+    loops cost where a program is only right or wrong. ``solution`` is a reference program; it is never handed to
+    the process that runs a student's program.
     Raises ProblemError when a test is of the wrong kind or not a literal.
     """
 
@@ -60,6 +62,7 @@ class Problem:
     tolerance: float = 1e-9
     cpu_seconds: float = 0.5
     memory_mb: int = 512
+    stop_at_timeout: bool = False
 
     def __post_init__(self) -> None:
         if not self.tests:
@@ -90,6 +93,8 @@ class Problem:
         else:
             tests = [{"args": t.args, "expected": t.expected} for t in self.tests]  # type: ignore[union-attr]
         rest = {name: getattr(self, name) for name in self.__slots__ if name != "tests"}
+        if not self.stop_at_timeout:
+            del rest["stop_at_timeout"]  # so that what was written before there was such a thing stays as it is
         return rest | {"tests": tests}
 
     @classmethod

@@ -15,6 +15,7 @@ from graders.sandbox import Request, Run, Worker, WorkerLostError
 
 SHOWN = 48  # characters of a value in a test's detail
 _ATTEMPTS = 2  # a lost worker is our failure: try again once, in a fresh one
+_KILLED = 5  # runs of a program that somebody kills: by accident once or twice, so often by its own doing
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}\b")
 _CPU_SIGNALS = (signal.SIGPROF, signal.SIGXCPU, signal.SIGVTALRM)
 _NOT_RUN = TestOutcome("not_run")
@@ -57,7 +58,8 @@ def prepare(problem: Problem) -> Prepared:
 
 
 def grade_with(worker: Worker, code: str | None, problem: Problem) -> Grade:
-    """Grade one program in ``worker``. Raises ProblemError; every other failure of ours is a ``grader_error``."""
+    """Grade one program in ``worker``. Raises ProblemError and IsolationError; every other failure of ours is a
+    ``grader_error``."""
     prepared = prepare(problem)
     blank = (_NOT_RUN,) * len(prepared.inputs)
     if code is None or not code.strip():
@@ -77,7 +79,7 @@ def _attempt(worker: Worker, code: str, problem: Problem, prepared: Prepared) ->
     tests: list[TestOutcome] = []
     spent = 0.0
     while len(tests) < total:
-        run = worker.run(_request(code, problem, prepared, len(tests)))
+        run = _run(worker, _request(code, problem, prepared, len(tests)))
         spent += run.cpu_seconds
         if run.stages < 2:
             return _our_failure(run, total)
@@ -93,11 +95,20 @@ def _attempt(worker: Worker, code: str, problem: Problem, prepared: Prepared) ->
         if len(tests) == total or (claims and claims[-1][0] == b"Z"):
             continue
         tests.append(_death(run))
-        if run.end == "wall":  # the other tests would wait as long
+        if run.end == "wall" or (problem.stop_at_timeout and tests[-1] == _TIMEOUT):  # the others would wait as long
             tests += [_NOT_RUN] * (total - len(tests))
     passed = sum(t.status == "pass" for t in tests)
     missing = f"there is no function named {problem.entry}" if tests[0].error == "MissingFunction" else ""
     return Grade(passed / total, "graded", tuple(tests), missing, spent)
+
+
+def _run(worker: Worker, request: Request) -> Run:
+    """Run a request again if its child was killed, and not by us: by the kernel for want of memory, or by hand."""
+    for _ in range(_KILLED):
+        run = worker.run(request)
+        if run.end != "ended" or run.exit_code != -signal.SIGKILL:
+            break
+    return run
 
 
 def _request(code: str, problem: Problem, prepared: Prepared, done: int) -> Request:
@@ -113,8 +124,6 @@ def _request(code: str, problem: Problem, prepared: Prepared, done: int) -> Requ
 
 
 def _our_failure(run: Run, total: int) -> Grade:
-    if run.stages == 0:
-        raise WorkerLostError(f"a child could not be set up (exit code {run.exit_code})")
     load = run.claims[0] if run.claims else (b"", b"")
     why = _exception(load[1])[1] if load[0] == b"P" else _death(run).detail
     return Grade(0.0, "grader_error", (_NOT_RUN,) * total, f"the problem's prelude failed: {why}")

@@ -17,15 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from graders.flavours import flavour
+from graders.policy import Isolation, Policy
+
 if TYPE_CHECKING:  # loaded when the first worker starts: `import graders` is to stay fast
     import socket
     import subprocess
 
-_REPLY = struct.Struct("<IBBiQI")  # as in worker.py
+_HEADER = struct.Struct("<IIdIQ")  # as in worker.py
+_REPLY = struct.Struct("<IBBidI")
 _FRAME = struct.Struct("<cI")
 _ENDS: tuple[Literal["ended", "cpu", "wall"], ...] = ("ended", "cpu", "wall")
+_RECYCLE = 5_000  # programs after which a worker is replaced: a leak, if there were one, would stay small
 _START_SECONDS = 60.0  # a busy machine may take long to start a process; a broken one says so at once
-_ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+_ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/", "LD_BIND_NOW": "1"}
 
 
 class WorkerLostError(RuntimeError):
@@ -46,7 +51,6 @@ class Request:
 
     def encode(self, sequence: int) -> bytes:
         body = {
-            "sequence": sequence,
             "code": self.code,
             "prelude": self.prelude,
             "entry": self.entry,
@@ -54,10 +58,9 @@ class Request:
             "cpu": self.cpu_seconds,
             "memory": self.memory_bytes,
             "claim": self.claim_bytes,
-            "file": self.file_bytes,
         }
         data = marshal.dumps(body, 2)
-        return len(data).to_bytes(4, "little") + data
+        return _HEADER.pack(sequence, len(data), self.cpu_seconds, len(self.tests) + 1, self.file_bytes) + data
 
     @property
     def file_bytes(self) -> int:
@@ -73,8 +76,7 @@ class Request:
 class Run:
     """How a child ended and what it claimed. ``exit_code`` is negative for a signal, as in subprocess.
 
-    ``stages``: 0, the child could not be set up; 1, the prelude failed; 2, the program was reached. A program
-    cannot influence it.
+    ``stages``: 1, the prelude failed; 2, the program was reached. A program cannot influence it.
     """
 
     claims: tuple[tuple[bytes, bytes], ...]
@@ -85,37 +87,100 @@ class Run:
 
 
 class Worker:
-    """One worker process, started at the first ``run``. Not for use by two threads at once."""
+    """One worker process of each flavour that programs turn out to need. Not for use by two threads at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy | None = None) -> None:
+        self._policy = policy or Policy.of(None, False, None)
+        self._processes: dict[str, _Process] = {}
+
+    def run(self, request: Request) -> Run:
+        """Run one program.
+
+        Raises WorkerLostError, the process then being gone; the next call starts another. Raises IsolationError
+        when this machine offers less isolation than the policy asks for.
+        """
+        return self._process(flavour(request.code, request.prelude)).run(request)
+
+    def isolation(self) -> Isolation:
+        """What shuts its programs in, whatever the policy asks for. Raises WorkerLostError."""
+        process = self._process("slim")
+        process.start()
+        return process.isolation
+
+    def close(self) -> None:
+        """End the processes."""
+        for process in self._processes.values():
+            process.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the slim worker, if there is one; of its guard, when it has a pid namespace of its own."""
+        return self._process("slim").pid
+
+    def _process(self, kind: str) -> _Process:
+        if kind not in self._processes:
+            self._processes[kind] = _Process(kind, self._policy)
+        return self._processes[kind]
+
+
+class _Process:
+    """One worker process, started at the first ``run``."""
+
+    def __init__(self, kind: str, policy: Policy) -> None:
+        self.isolation = Isolation(0, ())
+        self._kind = kind
+        self._policy = policy
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._sequence = 0
 
     def run(self, request: Request) -> Run:
-        """Run one program. Raises WorkerLostError, the process then being gone; the next call starts another."""
+        """As `Worker.run`."""
+        if self._sequence >= _RECYCLE:
+            self.close()
+        self.start()
         try:
-            if self._process is None:
-                self._start()
-            self._sequence = (self._sequence + 1) % 2**32
-            self._send(request.encode(self._sequence), request.patience)
-            head = _REPLY.unpack(self._receive(_REPLY.size, request.patience))
-            sequence, end, stages, exit_code, micros, size = head
-            if sequence != self._sequence or end >= len(_ENDS) or size > request.file_bytes:
-                raise WorkerLostError("the worker's answer makes no sense")
-            claims = _frames(self._receive(size, 10.0), len(request.tests) + 1)
-            return Run(claims, _ENDS[end], exit_code, stages, micros / 1e6)
+            self._policy.check(self.isolation)
+            return self._run(request)
         except OSError as error:
-            lost = WorkerLostError(f"the worker was lost ({type(error).__name__}){self._last_words()}")
-            self.close(kill=True)
-            raise lost from error
+            raise self._lost(error) from error
         except BaseException:
             self.close(kill=True)
             raise
 
+    def start(self) -> None:
+        """Start the process unless it runs. Raises WorkerLostError."""
+        if self._process is None:
+            try:
+                self._start()
+            except OSError as error:
+                raise self._lost(error) from error
+            except BaseException:
+                self.close(kill=True)
+                raise
+
+    def _run(self, request: Request) -> Run:
+        self._sequence += 1
+        self._send(request.encode(self._sequence), request.patience)
+        head = _REPLY.unpack(self._receive(_REPLY.size, request.patience))
+        sequence, end, stages, status, cpu_seconds, size = head
+        if sequence != self._sequence or end >= len(_ENDS) or size > request.file_bytes:
+            raise WorkerLostError("the worker's answer makes no sense")
+        exit_code = os.waitstatus_to_exitcode(status)
+        if stages == 0:
+            raise WorkerLostError(f"a child could not be set up (exit code {exit_code})")
+        claims = _frames(self._receive(size, 10.0), len(request.tests) + 1)
+        return Run(claims, _ENDS[end], exit_code, stages, cpu_seconds)
+
+    def _lost(self, error: OSError) -> WorkerLostError:
+        lost = WorkerLostError(f"the worker was lost ({type(error).__name__}){self._last_words()}")
+        self.close(kill=True)
+        return lost
+
     def close(self, *, kill: bool = False) -> None:
         """End the process: it leaves by itself when its socket closes, or is killed."""
         process, self._process = self._process, None
+        self._sequence = 0
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -144,6 +209,7 @@ class Worker:
         ours, theirs = socket.socketpair()
         script = Path(__file__).with_name("worker.py")
         command = [sys.executable, "-S", "-s", "-P", "-B", "-X", "utf8", "-W", "ignore", os.fspath(script)]
+        command += [self._kind, ",".join(self._policy.layers)]
         with theirs:
             self._socket = ours
             self._process = subprocess.Popen(
@@ -155,7 +221,9 @@ class Worker:
                 cwd="/",
                 start_new_session=True,
             )
-        self._receive(_REPLY.size, _START_SECONDS)
+        size = _REPLY.unpack(self._receive(_REPLY.size, _START_SECONDS))[5]
+        active, missing = marshal.loads(self._receive(size, _START_SECONDS))
+        self.isolation = Isolation.of(active, missing)
 
     def _send(self, data: bytes, seconds: float) -> None:
         assert self._socket is not None

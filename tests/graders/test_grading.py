@@ -157,6 +157,17 @@ def test_waiting_for_ever(pool: Pool, add: Problem) -> None:
     assert outcomes(grade) == "T--"
 
 
+def test_stopping_at_the_first_timeout(pool: Pool, add: Problem) -> None:
+    endless = "def f(a, b):\n while a: pass\n return 1"
+    assert outcomes(pool.grade(endless, dataclasses.replace(add, stop_at_timeout=True))) == "T-"
+    assert (
+        outcomes(
+            pool.grade("def f(a, b): return 1 if b == 1 else 1 / 0", dataclasses.replace(add, stop_at_timeout=True))
+        )
+        == "EP"
+    )
+
+
 def test_a_program_that_stops_its_timer_is_stopped_all_the_same(pool: Pool, add: Problem) -> None:
     cheat = "import signal\nsignal.signal(signal.SIGPROF, signal.SIG_IGN)\ndef f(a, b):\n while a: pass\n return 1"
     grade = pool.grade(cheat, add)

@@ -1,0 +1,119 @@
+"""The claim reader against rubbish: never an exception, never long, never equal to what it is not.
+
+``python -m tests.graders.test_fuzz 1000000`` runs more frames than the 20,000 of the unit test.
+"""
+
+from __future__ import annotations
+
+import marshal
+import random
+import struct
+import sys
+import time
+from typing import Any
+
+from graders.claims import Expected, Node, UnreadableError, _read, expect, same, show
+from graders.python import SHOWN, _outcome
+from graders.sandbox import _frames
+from tests.graders.test_claims import random_value
+
+_TAGS = b"SRPMLVXBOQEZ"
+_MARKS = b"NTF.iygluszS[(<>{0rRcCfIAaZp)\xfb\xdb"
+_SIZES = (0, 1, 2, 3, 255, 256, 65535, 2**31 - 1, -1, -2, -(2**31))
+
+
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """Change bytes, lengths and tags; cut, repeat and nest."""
+    out = bytearray(data)
+    for _ in range(rng.choice((0, 1, 1, 2, 3, 8))):
+        at = rng.randrange(len(out) + 1)
+        match rng.randrange(8):
+            case 0:
+                out[at : at + 1] = bytes([rng.randrange(256)])
+            case 1:
+                out[at : at + 1] = bytes([rng.choice(_MARKS)])
+            case 2:
+                out[at : at + 4] = struct.pack("<i", rng.choice(_SIZES))
+            case 3:
+                del out[at : at + rng.randrange(1, 9)]
+            case 4:
+                out[at:at] = out[at : at + rng.randrange(1, 40)]
+            case 5:
+                out[at:at] = bytes([rng.choice(b"[(<>{lus")]) + struct.pack("<i", rng.choice(_SIZES))
+            case 6:
+                out[:0] = rng.choice((b"[\1\0\0\0", b"(\1\0\0\0", b"{N", b"<\1\0\0\0")) * rng.choice((1, 3, 100, 300))
+            case 7:
+                del out[at:]
+    return bytes(out)
+
+
+def rebuilt(node: Node) -> Any:
+    """The value a claim says, by the shortest way there is; checks the comparison, which takes another."""
+    items = [rebuilt(n) for n in node.items]
+    match node.tag:
+        case b"[":
+            return items
+        case b"(":
+            return tuple(items)
+        case b"<" | b">":
+            return frozenset(items)
+        case b"{":
+            return dict(zip(items[::2], items[1::2], strict=True))
+        case b"u":
+            return node.value.decode("utf-8", "surrogatepass")
+        case b"l" if node.value is None:
+            digits = struct.unpack(f"<{len(node.raw) // 2 - 2}H", node.raw[5:])
+            number = sum(d << (15 * i) for i, d in enumerate(digits))
+            return number if struct.unpack_from("<i", node.raw, 1)[0] > 0 else -number
+        case _:
+            return node.value
+
+
+def check(claim: bytes, expected: Expected, value: Any) -> bool:
+    """Compare and show one claim; whether it was taken for equal, which it must then be."""
+    equal = same(claim, expected, 0.0)
+    assert len(show(claim, SHOWN)) <= SHOWN
+    if equal:
+        node, end = _read(claim, 0, [expected.size], 0)
+        assert end == len(claim)
+        assert rebuilt(node) == value, (claim, value)
+    return equal
+
+
+def fuzz(count: int, seed: int) -> tuple[int, float]:
+    """``count`` frames; how many were equal after all, and the longest time one took, in CPU seconds."""
+    rng = random.Random(seed)
+    pool = [random_value(rng, 3) for _ in range(200)] + [10**30, -(10**400), "x" * 3000, list(range(300))]
+    values = [v for v in pool if v == v]
+    encoded = [(marshal.dumps(v, 2), expect(v), v) for v in values]
+    equal, longest = 0, 0.0
+    for _ in range(count):
+        data, expected, value = rng.choice(encoded)
+        if rng.random() < 0.3:
+            data = rng.choice(encoded)[0]
+        claim = mutate(data, rng)
+        frame = (
+            bytes([rng.choice(_TAGS)]) + struct.pack("<I", max(0, len(claim) + rng.choice((0, 0, 0, 1, -1)))) + claim
+        )
+        begin = time.thread_time()
+        try:
+            equal += check(claim, expected, value)
+        except UnreadableError as error:  # pragma: no cover
+            raise AssertionError(claim) from error
+        for tag, payload in _frames(mutate(frame, rng), 9):
+            outcome = _outcome(tag, payload, rng.choice((expected, "text")), 1e-9)
+            assert len(outcome.detail) < 400
+        longest = max(longest, time.thread_time() - begin)
+    return equal, longest
+
+
+def test_fuzz() -> None:
+    equal, longest = fuzz(20_000, 1)
+    assert equal > 500, "mutations that change nothing must still be seen to be equal"
+    assert longest < 0.2
+
+
+if __name__ == "__main__":
+    begun = time.monotonic()
+    total = int(sys.argv[1])
+    print("{} equal, longest {:.4f} s".format(*fuzz(total, 2)), f"in {time.monotonic() - begun:.0f} s")
