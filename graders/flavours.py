@@ -12,13 +12,14 @@ import re
 SLIM = (
     "abc", "bisect", "collections", "copy", "datetime", "enum", "functools", "heapq", "itertools", "math",
     "operator", "random", "re", "string", "time", "typing",
+    "unicodedata",  # the compiler itself imports it for a name like "âge"
 )  # fmt: skip
 FULL = (
     *SLIM, "_asyncio", "_bz2", "_contextvars", "_csv", "_ctypes", "_decimal", "_elementtree", "_hashlib", "_json",
     "_lzma", "_md5", "_multiprocessing", "_opcode", "_pickle", "_posixshmem", "_posixsubprocess",
     "_queue", "_sha1", "_sha256", "_sha512", "_sha3", "_blake2", "_socket", "_statistics", "_struct", "_uuid",
     "_zoneinfo", "array", "binascii", "cmath", "fcntl", "grp", "mmap", "pyexpat", "resource", "select", "termios",
-    "unicodedata", "zlib", "contextlib", "dataclasses", "decimal", "fractions", "json", "signal", "statistics",
+    "zlib", "contextlib", "dataclasses", "decimal", "fractions", "json", "signal", "statistics",
     "textwrap", "traceback", "warnings",
 )  # fmt: skip
 _LIGHT = frozenset((*SLIM, "__future__", "builtins", "calendar", "io", "numbers", "os", "sys", "textwrap", "warnings"))

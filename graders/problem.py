@@ -16,7 +16,7 @@ run. ``no_code``: there was no program to run. ``grader_error``: *we* failed; th
 TestStatus = Literal["pass", "wrong", "error", "timeout", "memory", "not_run"]
 
 
-VERSION = 2
+VERSION = 3
 """Raised whenever some program's grade may come out differently; part of every key of a `GradeCache`."""
 
 

@@ -190,3 +190,11 @@ def test_problems_that_cannot_be_graded(pool: Pool) -> None:
         pool.grade("x", Problem("p", (test,), entry="f", language="logo"))
     with pytest.raises(ProblemError, match="test 1: 'expected' is not a Python literal"):
         Problem("p", (FunctionTest("(1,)", "object()"),), entry="f")
+
+
+def test_names_need_not_be_ascii(pool: Pool) -> None:
+    """The compiler imports a module of its own for them, which a locked-in worker must have."""
+    problem = Problem("f", (FunctionTest("(2,)", "4"),), entry="f")
+    assert pool.grade("def f(âge):\n    résultat = 2 * âge\n    return résultat\n", problem).score == 1.0
+    wrong = pool.grade("def f(x):\n    return vecé\n", problem)
+    assert (wrong.status, wrong.tests[0].error) == ("graded", "NameError")
