@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,16 @@ def test_the_device_and_its_dtype_go_together() -> None:
     assert models.best_device() in ("cuda", "mps", "cpu")
     assert models.fastest_dtype("cuda") == "bfloat16"
     assert models.fastest_dtype("cpu") in ("bfloat16", "float32")
+
+
+def test_threads_sleep_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    monkeypatch.delitem(sys.modules, "torch")
+    models._share_cores()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    models._share_cores()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
 @pytest.mark.slow
