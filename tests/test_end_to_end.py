@@ -21,7 +21,7 @@ DEMO = Path(__file__).parent.parent / "recipes" / "demo.yaml"
 def test_from_the_made_up_course_to_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = tmp_path / "small.yaml"
     text = DEMO.read_text(encoding="utf-8").replace("max_submissions: 8", "max_submissions: 3")
-    recipe.write_text(text.replace("limit: 24", "limit: 8").replace("limit: 20", "limit: 8"), encoding="utf-8")
+    recipe.write_text(text.replace("limit: 16", "limit: 8").replace("limit: 20", "limit: 8"), encoding="utf-8")
     runs = tmp_path / "runs"
 
     assert main(["sft", str(recipe), "--runs", str(runs)]) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 import os
 import sys
 import tempfile
@@ -123,6 +124,8 @@ def _import_transformers() -> Any:
         if importlib.util.find_spec(package) is None:
             raise missing_extra(package, "train")
     _share_cores()
+    # On a CPU bitsandbytes warns about kernels for 4-bit weights even where there are none of those.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import transformers
 
     return transformers

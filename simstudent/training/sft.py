@@ -8,7 +8,6 @@ Build the rows, configure TRL's SFTTrainer, train, keep the checkpoint with the 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import shutil
 from dataclasses import dataclass
@@ -167,8 +166,6 @@ def _check_unchanged(run: Path, facts: dict[str, Any]) -> None:
 
 
 def _train(recipe: Recipe, rows: TrainingSet, run: Path, say: Callable[[str], None]) -> None:
-    # On a CPU bitsandbytes warns about kernels for 4-bit weights even where there are none of those.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         from peft import LoraConfig
         from trl import SFTTrainer
