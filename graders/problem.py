@@ -130,16 +130,17 @@ _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "stop_at_timeout": ("true or false", (bool,)),
     "tests": ("a list of objects", (list, tuple)),
 }
-_LEAST = {"tolerance": 0.0, "cpu_seconds": 1e-3, "memory_mb": 16}
+_LEAST: dict[str, float] = {"tolerance": 0.0, "cpu_seconds": 1e-3, "memory_mb": 16}
 
 
 def _check_types(raw: Mapping[str, Any]) -> None:
     """Raises ProblemError for a value from outside that is of the wrong type or out of range."""
-    for name, value in raw.items():
+    for name in raw:
+        value = raw[name]
         words, types = _TYPES[name]
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise ProblemError(f"problem {raw.get('id')!r}: '{name}' must be {words}, not {value!r:.60}")
-        if name in _LEAST and not _LEAST[name] <= value < float("inf"):
+        if name in _LEAST and not _LEAST[name] <= float(raw[name]) < float("inf"):
             raise ProblemError(f"problem {raw.get('id')!r}: '{name}' must be at least {_LEAST[name]}, not {value!r}")
     for number, test in enumerate(raw["tests"], 1):
         if not isinstance(test, Mapping) or not all(isinstance(value, str) for value in test.values()):
