@@ -154,7 +154,10 @@ def main():
 
 main()
 '''
-OWN = ["limit", "area", "radius", "value", "Box", "self", "scale", "total", "side", "main", "number", "problem", "n", "m", "words", "word", "key"]
+OWN = [
+    "limit", "area", "radius", "value", "Box", "self", "scale", "total", "side",
+    "main", "number", "problem", "n", "m", "words", "word", "key",
+]  # fmt: skip
 
 
 def renamed(code: str, names: dict[str, str]) -> str:
