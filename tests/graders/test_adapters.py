@@ -208,6 +208,37 @@ def test_trl_s_trainer_takes_them(pool: Pool, add: Problem) -> None:
     torch.testing.assert_close(found, expected, equal_nan=True)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_step_of_trl_s_trainer(pool: Pool, add: Problem, tmp_path: Any, asynchronous: bool) -> None:
+    """A tiny model that knows nothing: its answers hold no program, which is the lowest tier, or None."""
+    pytest.importorskip("trl")
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import GRPOConfig, GRPOTrainer
+
+    from tests.tiny import save_model
+
+    save_model(tmp_path / "model")
+    prompt = [{"role": "user", "content": "Add two numbers."}]
+    problem = json.dumps(add.to_dict())
+    data = Dataset.from_list([{"prompt": prompt, "problem": problem, "next_code": HALF}] * 4)
+    config = GRPOConfig(
+        str(tmp_path / "run"), max_steps=1, per_device_train_batch_size=4, num_generations=4, max_completion_length=8,
+        report_to=[], use_cpu=True, bf16=False, logging_steps=1, save_strategy="no", disable_tqdm=True,
+    )  # fmt: skip
+    reward = adapter.tiered_reward(pool)
+    trainer = GRPOTrainer(
+        AutoModelForCausalLM.from_pretrained(tmp_path / "model"),
+        reward_funcs=[reward.asynchronous() if asynchronous else reward],
+        args=config,
+        train_dataset=data,
+        processing_class=AutoTokenizer.from_pretrained(tmp_path / "model"),
+    )
+    trainer.train()
+    assert trainer.state.log_history[0]["rewards/tiered_reward/mean"] == -1.0
+
+
 FIELDS = {"next_code": HALF, "next_grade": 0.5}
 
 
