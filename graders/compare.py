@@ -4,23 +4,44 @@ from __future__ import annotations
 
 import ast
 import difflib
+import io
+import re
+import tokenize
 import warnings
+from collections.abc import Collection
 from functools import lru_cache
 
+from graders.renaming import Renaming
 
-def ast_equal(a: str, b: str) -> bool:
+
+def ast_equal(a: str, b: str, *, rename: bool = False, keep: Collection[str] = ()) -> bool:
     """Whether two Python programs are the same but for layout and comments.
 
     They are when their abstract syntax trees are equal: names, docstrings and the values of literals count, but
     not how a literal is written ('x' or "x"). A text that does not parse has no tree; then ``same_text`` decides,
     so that a student who submits one broken program twice has submitted the same program twice.
+
+    With ``rename`` the names that the programs themselves define may differ too, as long as one always stands
+    for the other (`graders.renaming` tells which names those are); never the names in ``keep``, such as that of
+    the function to be tested.
     """
     if a == b:
         return True
     tree_a, tree_b = _tree(a), _tree(b)
     if tree_a is None or tree_b is None:
         return same_text(a, b)
-    return _same_tree(tree_a, tree_b)
+    return _same_tree(tree_a, tree_b, Renaming.of(tree_a, tree_b, keep) if rename else None)
+
+
+def compiles(code: str) -> bool:
+    """Whether Python accepts a program; nothing of it is run. Blank programs compile."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            compile(code, "<program>", "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError):
+            return False
+    return True
 
 
 def same_text(a: str, b: str) -> bool:
@@ -38,6 +59,41 @@ def edit_similarity(a: str, b: str) -> float:
     """
     first, second = sorted((a, b))
     return difflib.SequenceMatcher(None, first, second, autojunk=False).ratio()
+
+
+def token_similarity(a: str, b: str) -> float:
+    """The share of Python tokens two programs have in common, in [0, 1]: `edit_similarity` of their token sequences.
+
+    Comments and blank lines do not count; a change of indentation is one token, however wide. When one of the
+    two cannot be split by ``tokenize`` (an open bracket or string, say) both are split into words and signs instead.
+    """
+    if a == b:
+        return 1.0
+    first, second = sorted((a, b))
+    left, right = _tokens(first), _tokens(second)
+    if left is None or right is None:
+        left, right = _words(first), _words(second)
+    return difflib.SequenceMatcher(None, left, right, autojunk=False).ratio()
+
+
+_SILENT = {tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER}
+_LAYOUT = {tokenize.NEWLINE: "<line>", tokenize.INDENT: "<in>", tokenize.DEDENT: "<out>"}
+
+
+@lru_cache(maxsize=256)
+def _tokens(code: str) -> list[str] | None:
+    """None when the program cannot be split."""
+    try:
+        found = [t for t in tokenize.generate_tokens(io.StringIO(code).readline) if t.type not in _SILENT]
+    except (tokenize.TokenError, SyntaxError, ValueError):
+        return None
+    if any(t.type == tokenize.ERRORTOKEN for t in found):
+        return None
+    return [_LAYOUT.get(t.type, t.string) for t in found]
+
+
+def _words(code: str) -> list[str]:
+    return re.findall(r"\w+|[^\w\s]", code)
 
 
 def _lines(text: str) -> list[str]:
@@ -59,7 +115,7 @@ def _tree(code: str) -> ast.AST | None:
             return None
 
 
-def _same_tree(a: ast.AST, b: ast.AST) -> bool:
+def _same_tree(a: ast.AST, b: ast.AST, names: Renaming | None) -> bool:
     # Node by node: different programs differ soon, and no text of the tree is made (ast.dump takes milliseconds).
     left: list[tuple[object, object]] = [(a, b)]
     while left:
@@ -67,7 +123,13 @@ def _same_tree(a: ast.AST, b: ast.AST) -> bool:
         if type(x) is not type(y):
             return False
         if isinstance(x, ast.AST):
-            left += ((getattr(x, name, None), getattr(y, name, None)) for name in x._fields if name != "kind")
+            for name in x._fields:
+                if name != "kind":
+                    pair = getattr(x, name, None), getattr(y, name, None)
+                    if names is None or not names.holds(x, name):
+                        left.append(pair)
+                    elif not names.match(*pair):
+                        return False
         elif isinstance(x, list) and isinstance(y, list):
             if len(x) != len(y):
                 return False

@@ -106,12 +106,45 @@ class Problem:
         missing = {"id", "tests"} - set(raw)
         if missing:
             raise ProblemError(f"problem {raw.get('id')!r}: missing keys {sorted(missing)}")
+        _check_types(raw)
         kind = ProgramTest if raw.get("entry") is None else FunctionTest
         try:
             tests = tuple(kind(**test) for test in raw["tests"])
         except TypeError as error:
             raise ProblemError(f"problem {raw['id']!r}: {error}") from None
         return cls(**{**raw, "tests": tests})
+
+
+_TEXT: tuple[type, ...] = (str,)
+_NUMBER: tuple[type, ...] = (int, float)
+_TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
+    "id": ("a text", _TEXT),
+    "entry": ("a text or null", (str, type(None))),
+    "prelude": ("a text", _TEXT),
+    "solution": ("a text or null", (str, type(None))),
+    "statement": ("a text", _TEXT),
+    "language": ("a text", _TEXT),
+    "tolerance": ("a number", _NUMBER),
+    "cpu_seconds": ("a number", _NUMBER),
+    "memory_mb": ("a whole number", (int,)),
+    "stop_at_timeout": ("true or false", (bool,)),
+    "tests": ("a list of objects", (list, tuple)),
+}
+_LEAST: dict[str, float] = {"tolerance": 0.0, "cpu_seconds": 1e-3, "memory_mb": 16}
+
+
+def _check_types(raw: Mapping[str, Any]) -> None:
+    """Raises ProblemError for a value from outside that is of the wrong type or out of range."""
+    for name in raw:
+        value = raw[name]
+        words, types = _TYPES[name]
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise ProblemError(f"problem {raw.get('id')!r}: '{name}' must be {words}, not {value!r:.60}")
+        if name in _LEAST and not _LEAST[name] <= float(raw[name]) < float("inf"):
+            raise ProblemError(f"problem {raw.get('id')!r}: '{name}' must be at least {_LEAST[name]}, not {value!r}")
+    for number, test in enumerate(raw["tests"], 1):
+        if not isinstance(test, Mapping) or not all(isinstance(value, str) for value in test.values()):
+            raise ProblemError(f"problem {raw.get('id')!r}, test {number}: a test is an object of texts")
 
 
 @dataclass(frozen=True, slots=True)

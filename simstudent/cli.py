@@ -1,4 +1,4 @@
-"""The command line: ``simstudent validate | preview | sft | rollout | evaluate``."""
+"""The command line: ``simstudent doctor | validate | preview | sft | rollout | evaluate``."""
 
 from __future__ import annotations
 
@@ -45,6 +45,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
+    sub = command("doctor", _doctor, "Tell what this machine has, what is missing, and which recipes that stops.")
+    sub.add_argument("recipes", nargs="*", metavar="RECIPE", help="default: those in the folder recipes")
+
     sub = command("validate", _validate, "Check recipes: every mistake with its line; what a run would still need.")
     sub.add_argument("recipes", nargs="+", metavar="RECIPE")
 
@@ -90,6 +93,13 @@ def _positive(text: str) -> int:
 
 def _say(text: str) -> None:
     print(text, flush=True)
+
+
+def _doctor(args: argparse.Namespace) -> None:
+    from simstudent.doctor import report
+
+    for line in report([Path(p) for p in args.recipes] or Path("recipes").glob("*.yaml")):
+        _say(line)
 
 
 def _validate(args: argparse.Namespace) -> int:

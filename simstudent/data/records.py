@@ -118,8 +118,3 @@ def outcome_of(submissions: tuple[Submission, ...]) -> Outcome:
     if last is None:
         return "unknown"
     return "solved" if last >= 1.0 else "abandoned"
-
-
-def normalise_newlines(text: str) -> str:
-    """``\\r\\n`` and ``\\r`` as ``\\n``. The only normaliser of programs; every source goes through it."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")

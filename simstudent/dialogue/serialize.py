@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from graders import Grade
+from graders.extract import extract_code as extract_code
 from graders.feedback import feedback as graders_feedback
-from simstudent.data.records import Assignment, Submission, Trajectory, normalise_newlines
+from simstudent.data.records import Assignment, Submission, Trajectory
 from simstudent.errors import SimstudentError
 
 FeedbackLevel = Literal["full", "summary", "none"]
@@ -79,19 +80,6 @@ def fence(code: str, language: str = "python") -> str:
     longest = max((len(run) for run in re.findall(r"`+", code)), default=0)
     ticks = "`" * max(3, longest + 1)
     return f"{ticks}{language}\n{code}\n{ticks}"
-
-
-_BLOCK = re.compile(r"^(?P<ticks>`{3,})[^\n`]*\n(?P<code>.*?)\n?^(?P=ticks)[ \t]*$", re.DOTALL | re.MULTILINE)
-
-
-def extract_code(answer: str) -> str | None:
-    """The program in a model's answer: its first closed code block, or None when there is none.
-
-    An answer without a closed block holds no program: it was cut off, or it is prose.
-    """
-    answer = normalise_newlines(answer)
-    match = _BLOCK.search(answer)
-    return None if match is None else match["code"]
 
 
 def reaction(feedback: str, level: FeedbackLevel) -> str:

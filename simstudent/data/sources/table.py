@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from graders import Problem, ProblemError
-from simstudent.data.records import Assignment, Corpus, Submission, Trajectory, normalise_newlines, outcome_of
+from graders.extract import normalise_newlines
+from simstudent.data.records import Assignment, Corpus, Submission, Trajectory, outcome_of
 from simstudent.errors import SimstudentError
 from simstudent.recipe import AssignmentColumns, Columns, TableSource
 from simstudent.recipe_errors import closest
