@@ -16,8 +16,11 @@ run. ``no_code``: there was no program to run. ``grader_error``: *we* failed; th
 TestStatus = Literal["pass", "wrong", "error", "timeout", "memory", "not_run"]
 
 
-VERSION = 2
+VERSION = 3
 """Raised whenever some program's grade may come out differently; part of every key of a `GradeCache`."""
+
+
+_LATER = ("stop_at_timeout", "autograder", "max_points")  # fields of a problem that are written only when they are used
 
 
 class ProblemError(ValueError):
@@ -44,6 +47,9 @@ class ProgramTest:
 class Problem:
     """A task with tests. ``entry`` names the function to call; None means a stdin/stdout program.
 
+    ``autograder`` is a course's own grading script instead of tests, trusted; it gives up to ``max_points`` for a
+    program that it knows as ``<id>.py`` (falconcode.py tells what such a script may use).
+
     ``prelude`` is trusted code run before the student's, in the same namespace. ``tolerance`` is the absolute
     and relative slack for floats. ``cpu_seconds`` limits the CPU time of each test, ``memory_mb`` the process.
     ``stop_at_timeout``: once a test takes too long the others are ``not_run``, which saves most of what endless
@@ -53,7 +59,7 @@ class Problem:
     """
 
     id: str
-    tests: tuple[FunctionTest, ...] | tuple[ProgramTest, ...]
+    tests: tuple[FunctionTest, ...] | tuple[ProgramTest, ...] = ()
     entry: str | None = None
     prelude: str = ""
     solution: str | None = None
@@ -63,13 +69,24 @@ class Problem:
     cpu_seconds: float = 0.5
     memory_mb: int = 512
     stop_at_timeout: bool = False
+    autograder: str | None = None
+    max_points: float = 100.0
 
     def __post_init__(self) -> None:
+        if self.autograder is not None:
+            self._check_autograder()
+            return
         if not self.tests:
             raise ProblemError(f"problem {self.id!r} has no tests")
         tests: tuple[FunctionTest | ProgramTest, ...] = self.tests
         for number, test in enumerate(tests, 1):
             self._check(number, test)
+
+    def _check_autograder(self) -> None:
+        if self.tests or self.entry is not None:
+            raise ProblemError(f"problem {self.id!r}: an autograder script takes the place of 'tests' and 'entry'")
+        if not 0 < self.max_points < float("inf"):
+            raise ProblemError(f"problem {self.id!r}: 'max_points' must be a positive number, not {self.max_points}")
 
     def _check(self, number: int, test: FunctionTest | ProgramTest) -> None:
         where = f"problem {self.id!r}, test {number}"
@@ -93,8 +110,9 @@ class Problem:
         else:
             tests = [{"args": t.args, "expected": t.expected} for t in self.tests]  # type: ignore[union-attr]
         rest = {name: getattr(self, name) for name in self.__slots__ if name != "tests"}
-        if not self.stop_at_timeout:
-            del rest["stop_at_timeout"]  # so that what was written before there was such a thing stays as it is
+        for name in _LATER:
+            if rest[name] == self.__dataclass_fields__[name].default:
+                del rest[name]  # so that what was written before there was such a thing stays as it is
         return rest | {"tests": tests}
 
     @classmethod
@@ -103,12 +121,12 @@ class Problem:
         unknown = set(raw) - set(cls.__slots__)
         if unknown:
             raise ProblemError(f"problem {raw.get('id')!r}: unknown keys {sorted(unknown)}")
-        missing = {"id", "tests"} - set(raw)
+        missing = {"id", "tests" if raw.get("autograder") is None else "id"} - set(raw)
         if missing:
             raise ProblemError(f"problem {raw.get('id')!r}: missing keys {sorted(missing)}")
         kind = ProgramTest if raw.get("entry") is None else FunctionTest
         try:
-            tests = tuple(kind(**test) for test in raw["tests"])
+            tests = tuple(kind(**test) for test in raw.get("tests", ()))
         except TypeError as error:
             raise ProblemError(f"problem {raw['id']!r}: {error}") from None
         return cls(**{**raw, "tests": tests})
@@ -130,9 +148,10 @@ class TestOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """The result of grading: ``score`` in [0, 1] is the share of tests passed (0 unless ``graded``).
+    """The result of grading: ``score`` in [0, 1] is the share of tests passed, or of an autograder script's points
+    (0 unless ``graded``).
 
-    ``message`` explains a status other than ``graded`` (a syntax error's text, say), deterministically.
+    ``output`` is what the problem's autograder script printed, if it has one. ``message`` explains a status other than ``graded`` (a syntax error's text, say), deterministically.
     Equal programs get equal grades; ``cpu_seconds`` is measured and therefore left out of comparison.
     """
 
@@ -141,15 +160,17 @@ class Grade:
     tests: tuple[TestOutcome, ...] = ()
     message: str = ""
     cpu_seconds: float = field(default=0.0, compare=False)
+    output: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        return {
+        raw = {
             "score": self.score,
             "status": self.status,
             "tests": [t.to_dict() for t in self.tests],
             "message": self.message,
             "cpu_seconds": self.cpu_seconds,
         }
+        return raw | {"output": self.output} if self.output else raw
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Grade:
