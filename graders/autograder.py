@@ -11,7 +11,6 @@ import builtins
 import io
 import math
 import random
-import re
 import sys
 from types import CodeType, ModuleType
 from typing import Any
@@ -19,8 +18,7 @@ from typing import Any
 _SCRIPT = "<autograder>"  # the name its code was compiled with
 _ANYTHING = "0\n" * 20  # what a program prints that there is not: enough for most scripts to go on
 _TEXT = 20_000  # characters kept of what a script prints
-_WRONG = re.compile(r"\b(incorrect|wrong|fail(ed|s|ure)?|(doesn't|does not) match|error)\b", re.IGNORECASE)
-_RIGHT = re.compile(r"\b(correct|pass(ed|es)?|success|good job)\b", re.IGNORECASE)
+_PART, _MARKS = 4_000, 50  # characters and comparisons kept of what follows one run
 
 
 class _MissingRunError(BaseException):
@@ -33,7 +31,8 @@ class _State:
     def __init__(self, file: str, source: str, runs: tuple[tuple[str, str, str], ...] | None) -> None:
         self.file, self.source, self.runs = file, source, runs
         self.asked: list[str] = []
-        self.marks: list[int] = []  # where the text of each run begins
+        self.begins: list[int] = []  # where the text that follows each run begins
+        self.ends: list[int] = []  # and where the next run is asked for
         self.compared: list[list[bool]] = []
         self.equal: list[list[bool]] = []
         self.missing = False
@@ -41,9 +40,10 @@ class _State:
 
 def run(
     script: CodeType, file: str, source: str, runs: tuple[tuple[str, str, str], ...] | None
-) -> tuple[Any, str, str, bool, tuple[str, ...], tuple[bool | None, ...]]:
+) -> tuple[Any, str, str, bool, list[str], list[tuple[str, list[bool], list[bool]]]]:
     """Run a script: points (or None), why there are none, the text printed, whether a run is missing, the standard
-    input of each run asked for, and whether it went well, as far as that can be told.
+    input of each run asked for, and for each one had the text printed after it and what came of the comparisons, of
+    texts and of numbers.
 
     ``runs``: input, output and errors, in order; None to have every run answered with something, to see what a
     script asks for. What is random in a script is the same every time.
@@ -67,12 +67,12 @@ def run(
     except BaseException as error:
         problem = _error(error)
     whole = text.getvalue()
-    ends = [*state.marks[1:], len(whole)]
-    parts = zip(state.marks, ends, state.compared, state.equal, strict=True)
-    seen = tuple(_went_well(whole[begin:end], compared, equal) for begin, end, compared, equal in parts)
+    ends = [*state.ends, len(whole)][1:]
+    parts = zip(state.begins, ends, state.compared, state.equal, strict=True)
+    seen = [(whole[begin:end][:_PART], compared[:_MARKS], equal[:_MARKS]) for begin, end, compared, equal in parts]
     if len(whole) > _TEXT:
         whole = whole[:_TEXT] + "\n...\n"
-    return None if points is None else float(points), problem, whole, state.missing, tuple(state.asked), seen
+    return None if points is None else float(points), problem, whole, state.missing, state.asked, seen
 
 
 def _error(error: BaseException) -> str:
@@ -82,15 +82,6 @@ def _error(error: BaseException) -> str:
             line = trace.tb_lineno
         trace = trace.tb_next
     return f"{type(error).__name__}: {str(error)[:200]}" + (f" (line {line})" if line else "")
-
-
-def _went_well(text: str, compared: list[bool], equal: list[bool]) -> bool | None:
-    """Whether a run satisfied the script, by what it printed after it and what came out of its comparisons."""
-    if not all(compared) or _WRONG.search(text):
-        return False
-    if _RIGHT.search(text):
-        return True
-    return all(compared + equal) if compared or equal else None
 
 
 def _install(state: _State) -> None:
@@ -121,7 +112,7 @@ def _opener(state: _State) -> Any:
     def opened(file: Any, mode: str = "r", *rest: Any, **more: Any) -> Any:
         if _is_students(state, file) and mode in ("r", "rt"):
             return io.StringIO(state.source)
-        return open(file, mode, *rest, **more)  # noqa: SIM115
+        return open(file, mode, *rest, **more)  # noqa: PTH123
 
     return opened
 
@@ -144,12 +135,13 @@ def _functions(state: _State) -> dict[str, Any]:
             state.missing = True
             raise _MissingRunError
         else:
-            _, out, err = state.runs[number]
+            out, err = state.runs[number][1:]
+        state.ends.append(sys.stdout.tell())
         if print_details and not any(option is False for option in options):
             if err:
                 print(f"Error Occurred:\n{err}\n")
             print("Feedback:")
-        state.marks.append(sys.stdout.tell())
+        state.begins.append(sys.stdout.tell())
         state.compared.append([])
         state.equal.append([])
         return out, err

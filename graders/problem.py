@@ -151,7 +151,8 @@ class Grade:
     """The result of grading: ``score`` in [0, 1] is the share of tests passed, or of an autograder script's points
     (0 unless ``graded``).
 
-    ``output`` is what the problem's autograder script printed, if it has one. ``message`` explains a status other than ``graded`` (a syntax error's text, say), deterministically.
+    ``output`` is what the problem's autograder script printed, if it has one. ``message`` explains a status other
+    than ``graded`` (a syntax error's text, say), deterministically.
     Equal programs get equal grades; ``cpu_seconds`` is measured and therefore left out of comparison.
     """
 
