@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from graders.literal import literal
 
@@ -19,8 +19,19 @@ TestStatus = Literal["pass", "wrong", "error", "timeout", "memory", "not_run"]
 VERSION = 3
 """Raised whenever some program's grade may come out differently; part of every key of a `GradeCache`."""
 
+Compare = Literal["exact", "whitespace", "numbers", "lines"]
+"""How printed text is compared. ``exact``: character by character. ``whitespace``: blind to white space at the ends
+of lines and to newlines at the end. ``numbers``: also blind to the amount of white space, and numbers match within
+the problem's ``tolerance``, absolute or relative; integers must be equal. ``lines``: line by line as FalconCode does,
+blind to white space around lines and text, with the number of matching lines in the detail."""
 
-_LATER = ("stop_at_timeout", "autograder", "max_points")  # fields of a problem that are written only when they are used
+
+_LATER = (
+    "stop_at_timeout",
+    "compare",
+    "autograder",
+    "max_points",
+)  # fields of a problem that are written only when they are used
 
 
 class ProblemError(ValueError):
@@ -47,6 +58,8 @@ class ProgramTest:
 class Problem:
     """A task with tests. ``entry`` names the function to call; None means a stdin/stdout program.
 
+    ``compare`` says how the text that such a program prints is compared.
+
     ``autograder`` is a course's own grading script instead of tests, trusted; it gives up to ``max_points`` for a
     program that it knows as ``<id>.py`` (falconcode.py tells what such a script may use).
 
@@ -69,10 +82,13 @@ class Problem:
     cpu_seconds: float = 0.5
     memory_mb: int = 512
     stop_at_timeout: bool = False
+    compare: Compare = "whitespace"
     autograder: str | None = None
     max_points: float = 100.0
 
     def __post_init__(self) -> None:
+        if self.compare not in get_args(Compare):
+            raise ProblemError(f"problem {self.id!r}: 'compare' must be one of {', '.join(get_args(Compare))}")
         if self.autograder is not None:
             self._check_autograder()
             return

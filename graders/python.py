@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from graders.claims import Expected, expect, same, shorten, show
 from graders.literal import literal
+from graders.printed import SHOWN, printed
 from graders.problem import FunctionTest, Grade, Problem, ProblemError, ProgramTest, Status, TestOutcome
 from graders.sandbox import Request, Run, Worker, WorkerLostError
 
-SHOWN = 48  # characters of a value in a test's detail
 ATTEMPTS = 2  # a lost worker is our failure: try again once, in a fresh one
 _KILLED = 5  # runs of a program that somebody kills: by accident once or twice, so often by its own doing
 ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}\b")
@@ -91,7 +91,7 @@ def _attempt(worker: Worker, code: str, problem: Problem, prepared: Prepared) ->
             tests += [outcome] * (total - len(tests))
             break
         for tag, payload in claims[: total - len(tests)]:
-            tests.append(_outcome(tag, payload, prepared.expected[len(tests)], problem.tolerance))
+            tests.append(_outcome(tag, payload, prepared.expected[len(tests)], problem))
         if len(tests) == total or (claims and claims[-1][0] == b"Z"):
             continue
         tests.append(death(run))
@@ -146,15 +146,15 @@ def load_failure(load: tuple[bytes, bytes], run: Run, problem: Problem) -> tuple
     return "memory" if outcome.status == "memory" else status, outcome, f"the program {outcome.detail}"
 
 
-def _outcome(tag: bytes, payload: bytes, expected: Expected | str, tolerance: float) -> TestOutcome:
+def _outcome(tag: bytes, payload: bytes, expected: Expected | str, problem: Problem) -> TestOutcome:
     """What one claim is worth. Anything unknown is a wrong answer: an honest child writes nothing unknown."""
     if tag == b"E":
         return error_outcome(payload)
     if tag == b"Z":
         return MEMORY
     if isinstance(expected, str):
-        return _printed(payload, expected, tag == b"Q")
-    if tag == b"V" and same(payload, expected, tolerance):
+        return printed(payload, expected, tag == b"Q", problem.compare, problem.tolerance)
+    if tag == b"V" and same(payload, expected, problem.tolerance):
         return TestOutcome("pass")
     got = {b"V": show(payload, SHOWN), b"X": _clean(payload, SHOWN)}.get(tag, "a very large value")
     return TestOutcome("wrong", None, f"returned {got}, expected {show(expected.raw, SHOWN)}")
@@ -164,27 +164,6 @@ def error_outcome(payload: bytes) -> TestOutcome:
     """A test that a claimed exception ended."""
     name, text = exception(payload)
     return TestOutcome("error", name, f"raised {text}")
-
-
-def _printed(output: bytes, expected: str, cut: bool) -> TestOutcome:
-    """Compare texts, blind to white space at the ends of lines and to newlines at the end."""
-    got, want = _lines(output.decode("utf-8", "replace")), _lines(expected)
-    if got == want and not cut:
-        return TestOutcome("pass")
-    whole, wanted = (repr("\n".join(lines)) if lines else "nothing" for lines in (got, want))
-    if len(whole) <= SHOWN and len(wanted) <= SHOWN:
-        return TestOutcome("wrong", None, f"printed {whole}, expected {wanted}")
-    at = next((i for i, (g, w) in enumerate(zip(got, want, strict=False)) if g != w), min(len(got), len(want)))
-    line = shorten(repr(got[at]), SHOWN) if at < len(got) else "nothing"
-    right = shorten(repr(want[at]), SHOWN) if at < len(want) else "nothing"
-    return TestOutcome("wrong", None, f"printed {line} as line {at + 1}, expected {right}")
-
-
-def _lines(text: str) -> list[str]:
-    lines = [line.rstrip() for line in text.split("\n")]
-    while lines and not lines[-1]:
-        lines.pop()
-    return lines
 
 
 def death(run: Run) -> TestOutcome:
