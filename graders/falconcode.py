@@ -259,6 +259,7 @@ def _pass(worker: Worker, problem: Problem, code: str, known: tuple[tuple[str, s
         cpu_seconds=_SCRIPT_CPU,
         memory_bytes=512 << 20,
         claim_bytes=_REPORT,
+        after=[False],
         imports=(problem.autograder or "").replace("py_compile", "cs110"),
     )
     run = python.run_again(worker, request)

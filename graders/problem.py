@@ -40,10 +40,21 @@ class ProblemError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class FunctionTest:
-    """One call: ``args`` is a Python literal of the tuple of arguments, ``expected`` one of the return value."""
+    """One call: ``args`` is a Python literal of the tuple of arguments, ``expected`` one of the return value.
+
+    ``after``: a literal of what the arguments must have become, for functions that change them. ``raises``: the name of
+    the exception that the call must raise, exactly this class; ``expected`` and ``after`` do not count then.
+    """
 
     args: str
-    expected: str
+    expected: str = "None"
+    after: str | None = None
+    raises: str | None = None
+
+    def to_dict(self) -> dict[str, str]:
+        """What is given, as before there was more than ``args`` and ``expected``."""
+        more = {name: value for name in ("after", "raises") if (value := getattr(self, name)) is not None}
+        return {"args": self.args, "expected": self.expected} | more
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +123,19 @@ class Problem:
             return
         if not isinstance(test, FunctionTest):
             raise ProblemError(f"{where}: a problem with entry {self.entry!r} needs args/expected tests")
-        for name in ("args", "expected"):
+        for name in ("args", "expected") if test.after is None else ("args", "expected", "after"):
             try:
                 value = literal(getattr(test, name))
             except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
                 raise ProblemError(f"{where}: '{name}' is not a Python literal ({error})") from None
-            if name == "args" and not isinstance(value, tuple):
-                raise ProblemError(f"{where}: 'args' must be a tuple such as '(1, 2)' or '(1,)'")
+            if name != "expected" and not isinstance(value, tuple):
+                raise ProblemError(f"{where}: '{name}' must be a tuple such as '(1, 2)' or '(1,)'")
 
     def to_dict(self) -> dict[str, Any]:
         if self.entry is None:
             tests = [{"stdin": t.stdin, "stdout": t.stdout} for t in self.tests]  # type: ignore[union-attr]
         else:
-            tests = [{"args": t.args, "expected": t.expected} for t in self.tests]  # type: ignore[union-attr]
+            tests = [t.to_dict() for t in self.tests]  # type: ignore[union-attr]
         rest = {name: getattr(self, name) for name in self.__slots__ if name != "tests"}
         for name in _LATER:
             if rest[name] == self.__dataclass_fields__[name].default:
@@ -141,6 +152,9 @@ class Problem:
         if missing:
             raise ProblemError(f"problem {raw.get('id')!r}: missing keys {sorted(missing)}")
         kind = ProgramTest if raw.get("entry") is None else FunctionTest
+        for number, test in enumerate(raw.get("tests", ()), 1):
+            if kind is FunctionTest and not {"expected", "after", "raises"} & set(test):
+                raise ProblemError(f"problem {raw['id']!r}, test {number}: nothing is expected")
         try:
             tests = tuple(kind(**test) for test in raw.get("tests", ()))
         except TypeError as error:

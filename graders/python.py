@@ -30,6 +30,7 @@ class Prepared:
     inputs: tuple[bytes, ...]
     expected: tuple[Expected | str, ...]
     claim_bytes: int
+    after: tuple[bool, ...] = ()
 
 
 @functools.lru_cache(maxsize=4096)
@@ -47,14 +48,16 @@ def prepare(problem: Problem) -> Prepared:
             continue
         try:
             inputs.append(marshal.dumps(literal(test.args), 2))
-            expected.append(expect(literal(test.expected)))
+            value = literal(test.expected)
+            expected.append(expect(value if test.after is None else (value, literal(test.after))))
         except ValueError as error:
             raise ProblemError(f"problem {problem.id!r}, test {number}: {error}") from None
     largest = max(len(e) * 4 if isinstance(e, str) else len(e.raw) for e in expected)
     room = 1 << 16
     while room < 2 * largest:  # in powers of two: the bound should not tell a program what is expected
         room *= 2
-    return Prepared(tuple(inputs), tuple(expected), room)
+    after = tuple(isinstance(test, FunctionTest) and test.after is not None for test in tests)
+    return Prepared(tuple(inputs), tuple(expected), room, after)
 
 
 def grade_with(worker: Worker, code: str | None, problem: Problem) -> Grade:
@@ -91,7 +94,7 @@ def _attempt(worker: Worker, code: str, problem: Problem, prepared: Prepared) ->
             tests += [outcome] * (total - len(tests))
             break
         for tag, payload in claims[: total - len(tests)]:
-            tests.append(_outcome(tag, payload, prepared.expected[len(tests)], problem))
+            tests.append(_outcome(tag, payload, prepared.expected[len(tests)], problem, problem.tests[len(tests)]))
         if len(tests) == total or (claims and claims[-1][0] == b"Z"):
             continue
         tests.append(death(run))
@@ -120,6 +123,7 @@ def _request(code: str, problem: Problem, prepared: Prepared, done: int) -> Requ
         cpu_seconds=problem.cpu_seconds,
         memory_bytes=problem.memory_mb << 20,
         claim_bytes=prepared.claim_bytes,
+        after=prepared.after[done:],
     )
 
 
@@ -146,8 +150,12 @@ def load_failure(load: tuple[bytes, bytes], run: Run, problem: Problem) -> tuple
     return "memory" if outcome.status == "memory" else status, outcome, f"the program {outcome.detail}"
 
 
-def _outcome(tag: bytes, payload: bytes, expected: Expected | str, problem: Problem) -> TestOutcome:
+def _outcome(
+    tag: bytes, payload: bytes, expected: Expected | str, problem: Problem, test: FunctionTest | ProgramTest
+) -> TestOutcome:
     """What one claim is worth. Anything unknown is a wrong answer: an honest child writes nothing unknown."""
+    if isinstance(test, FunctionTest) and test.raises is not None:
+        return _raised(tag, payload, test.raises, test.after is not None)
     if tag == b"E":
         return error_outcome(payload)
     if tag == b"Z":
@@ -156,8 +164,31 @@ def _outcome(tag: bytes, payload: bytes, expected: Expected | str, problem: Prob
         return printed(payload, expected, tag == b"Q", problem.compare, problem.tolerance)
     if tag == b"V" and same(payload, expected, problem.tolerance):
         return TestOutcome("pass")
+    if isinstance(test, FunctionTest) and test.after is not None:
+        return TestOutcome("wrong", None, _changed(tag, payload, expected))
     got = {b"V": show(payload, SHOWN), b"X": _clean(payload, SHOWN)}.get(tag, "a very large value")
     return TestOutcome("wrong", None, f"returned {got}, expected {show(expected.raw, SHOWN)}")
+
+
+def _raised(tag: bytes, payload: bytes, name: str, after: bool) -> TestOutcome:
+    """A test that an exception of this name should have ended."""
+    if tag == b"E":
+        got, text = exception(payload)
+        return TestOutcome("pass") if got == name else TestOutcome("error", got, f"raised {text}, expected {name}")
+    if tag == b"Z":
+        return MEMORY
+    got = (
+        "a value"
+        if after
+        else {b"V": show(payload, SHOWN), b"X": _clean(payload, SHOWN)}.get(tag, "a very large value")
+    )
+    return TestOutcome("wrong", None, f"returned {got}, expected {name} to be raised")
+
+
+def _changed(tag: bytes, payload: bytes, expected: Expected) -> str:
+    """What was returned together with what became of the arguments, and what should have."""
+    got = show(payload, 2 * SHOWN) if tag == b"V" else "something that is no plain value"
+    return f"value and arguments were {got}, expected {show(expected.raw, 2 * SHOWN)}"
 
 
 def error_outcome(payload: bytes) -> TestOutcome:

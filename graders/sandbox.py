@@ -43,6 +43,7 @@ class Request:
     """One program and the inputs of its tests: marshalled arguments, or the text for standard input.
 
     ``capture``: claim a whole run of the program, as in child.py; the name its file has in tracebacks, or empty.
+    ``after``: for each test of a function whether its arguments are claimed too, in a tuple after the value returned.
     ``imports``: further text whose imports decide about the flavour of the worker.
     """
 
@@ -55,6 +56,7 @@ class Request:
     claim_bytes: int
     capture: str = ""
     imports: str = ""
+    after: Sequence[bool] = ()
 
     def encode(self, sequence: int) -> bytes:
         body = {
@@ -66,6 +68,7 @@ class Request:
             "memory": self.memory_bytes,
             "claim": self.claim_bytes,
             "capture": self.capture,
+            "after": list(self.after),
         }
         data = marshal.dumps(body, 2)
         return _HEADER.pack(sequence, len(data), self.cpu_seconds, len(self.tests) + 1, self.file_bytes) + data
