@@ -6,6 +6,7 @@ It writes *claims* into a bounded file, frame by frame: a tag, a length, a paylo
     M           it has no function of that name    L           it is loaded, tests follow
     V marshal   a value returned                   X text      a value that is no data    B        a value too large
     O bytes     what a program printed             Q bytes     the same, cut off          E error  the test raised
+    T bytes     standard error of a captured run   K        its end, if without an error
     Z           out of memory (in a test, or while loading)
 
 Writing such frames by hand gains a program nothing over returning those values. What decides about *our* failures
@@ -36,6 +37,7 @@ from typing import Any, NoReturn
 FRAME = struct.Struct("<cI")
 NULL, RESULT, STAGE = 1, 3, 4  # file descriptors: /dev/null, frames, and what `run` says of its pipe
 MAX_DEPTH, MAX_TEXT = 200, 400
+ERRORS = 16 << 10  # bytes kept of a captured run's standard error
 
 
 class NotDataError(Exception):
@@ -182,19 +184,21 @@ class _Sink(io.RawIOBase):
         return size
 
 
-def streams(stdin: bytes, limit: int) -> tuple[_Sink, io.TextIOWrapper]:
-    """Give the program a standard input and an output of its own; the sink that receives the output.
+def streams(stdin: bytes, limit: int, errors: int = 0) -> tuple[_Sink, io.TextIOWrapper, _Sink, io.TextIOWrapper]:
+    """Give the program a standard input and outputs of its own: sinks and streams of the output and of the errors.
+
+    At most ``limit`` and ``errors`` bytes of them are kept.
 
     The worker has called it already, with nothing to read and nothing kept: all that a function's tests need.
     """
-    sink = _Sink(limit)
+    sink, failures = _Sink(limit), _Sink(errors)
     stdout = io.TextIOWrapper(io.BufferedWriter(sink), "utf-8", newline="\n")
-    stderr = io.TextIOWrapper(io.BufferedWriter(_Sink(0)), "utf-8", "backslashreplace")
+    stderr = io.TextIOWrapper(io.BufferedWriter(failures), "utf-8", "backslashreplace", newline="\n")
     source = io.TextIOWrapper(io.BytesIO(stdin), "utf-8", "surrogateescape")
     for name, stream in (("stdin", source), ("stdout", stdout), ("stderr", stderr)):
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
-    return sink, stdout
+    return sink, stdout, failures, stderr
 
 
 def _run_function(request: dict[str, Any]) -> None:
@@ -217,10 +221,12 @@ def _run_function(request: dict[str, Any]) -> None:
         _claim(b"M")
         return
     _claim(b"L")
-    for arguments in request["tests"]:
+    for arguments, after in zip(request["tests"], request["after"], strict=True):
+        values = marshal.loads(arguments)
         _timer(request["cpu"])
         try:
-            claim = _value(function(*marshal.loads(arguments)), request["claim"])
+            value = function(*values)
+            claim = _value((value, values) if after else value, request["claim"])
         except MemoryError:
             _claim(b"Z")  # a fresh child, whose memory is free, runs the other tests
             return
@@ -240,7 +246,12 @@ def _run_programs(request: dict[str, Any]) -> None:
     _claim(b"L")
     for stdin in request["tests"]:
         _timer(request["cpu"])
-        sink, stdout = streams(stdin, request["claim"])
+        if request["capture"]:
+            if not _capture(request, code, space if space is not None else _module("__main__", prelude), stdin):
+                return
+            space = None
+            continue
+        sink, stdout, _, _ = streams(stdin, request["claim"])
         try:
             try:  # noqa: SIM105
                 exec(code, space if space is not None else _module("__main__", prelude))
@@ -256,6 +267,65 @@ def _run_programs(request: dict[str, Any]) -> None:
             claim = b"E", _error(error)
         space = None
         _claim(*claim)
+
+
+def _capture(request: dict[str, Any], code: CodeType, space: dict[str, Any], stdin: bytes) -> bool:
+    """One run with all that it printed: claims O or Q, then T, then K or E. False when it ran out of memory.
+
+    What was printed before an error counts, as it does for whoever runs the program in a terminal.
+    """
+    sink, stdout, failures, stderr = streams(stdin, request["claim"], ERRORS)
+    claim, text = (b"K", b""), ""
+    try:
+        try:
+            exec(code, space)
+        except SystemExit as leave:
+            text = leave.code + "\n" if type(leave.code) is str else ""
+        if not stdout.closed:
+            stdout.flush()
+    except MemoryError:
+        _claim(b"Z")
+        return False
+    except BaseException as error:
+        claim, text = (b"E", _error(error)), _traceback(error, request["capture"], request["code"])
+    for stream in (stdout, stderr):
+        try:  # noqa: SIM105
+            stream.flush()
+        except Exception:
+            pass  # the program has closed it, or printed what cannot be encoded
+    _claim(b"Q" if sink.cut else b"O", bytes(sink.kept))
+    _claim(b"T", (bytes(failures.kept) + text.encode("utf-8", "backslashreplace"))[:ERRORS])
+    _claim(*claim)
+    return True
+
+
+def _traceback(error: BaseException, file: str, code: str) -> str:
+    """The text Python prints for an error, with the program's own frames only, and no carets."""
+    frames: list[list[Any]] = []
+    trace = error.__traceback__
+    while trace is not None:
+        at = trace.tb_frame.f_code
+        if at.co_filename == "student.py":
+            if frames and frames[-1][:2] == [trace.tb_lineno, at.co_name]:
+                frames[-1][2] += 1
+            else:
+                frames.append([trace.tb_lineno, at.co_name, 1])
+        trace = trace.tb_next
+    source = code.split("\n")
+    lines = ["Traceback (most recent call last):"]
+    for number, name, times in frames if len(frames) <= 20 else frames[:10] + frames[-10:]:
+        words = source[number - 1].strip()[:200] if 0 < number <= len(source) else ""
+        entry = f'  File "{file}", line {number}, in {name[:100]}' + (f"\n    {words}" if words else "")
+        lines += [entry] * min(times, 3)  # as Python does
+        if times > 3:
+            lines.append(f"  [Previous line repeated {times - 3} more time{'s' * (times > 4)}]")
+    kind, text = type(error), ""
+    try:
+        text = str(error)[:MAX_TEXT]
+    except Exception:
+        text = "<exception str() failed>"
+    name = kind.__name__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__name__}"
+    return "\n".join([*lines, f"{name[:100]}: {text}" if text else name[:100]]) + "\n"
 
 
 def _value(value: Any, limit: int) -> tuple[bytes, bytes]:

@@ -78,6 +78,23 @@ def show(claim: bytes, limit: int) -> str:
     return shorten("".join(parts), limit)
 
 
+def load(claim: bytes, nodes: int) -> Any:
+    """The claimed value in Python's types, texts with replacements for what is no UTF-8; sets and dicts are not
+    read. ``nodes`` bounds the values in it. Raises UnreadableError."""
+    node, end = _read(claim, 0, [nodes], 0)
+    if end != len(claim):
+        raise UnreadableError
+    return _loaded(node)
+
+
+def _loaded(node: Node) -> Any:
+    if node.tag in (b"[", b"("):
+        return tuple(_loaded(item) for item in node.items)
+    if node.tag in _PAIRS:
+        raise UnreadableError
+    return node.value.decode("utf-8", "replace") if node.tag == b"u" else node.value
+
+
 def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 

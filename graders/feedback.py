@@ -26,7 +26,8 @@ _HEADS = {
 def feedback(grade: Grade, problem: Problem, level: Level) -> str:
     """What to tell the student about ``grade``.
 
-    ``full``: a line for each failed test, up to eight, and the summary; ``summary``: the number of tests passed
+    ``full``: a line for each failed test, up to eight, and the summary, or what the problem's autograder script
+    printed; ``summary``: the number of tests passed
     and the grade out of 100; ``none``: the empty string. Raises ValueError for any other level.
     """
     match level:
@@ -34,6 +35,8 @@ def feedback(grade: Grade, problem: Problem, level: Level) -> str:
             return ""
         case "summary":
             return _summary(grade, problem)
+        case "full" if grade.output:
+            return grade.output.rstrip("\n")
         case "full":
             return "\n".join([*_lines(grade, problem), _summary(grade, problem)])
         case _:
@@ -43,7 +46,7 @@ def feedback(grade: Grade, problem: Problem, level: Level) -> str:
 def _summary(grade: Grade, problem: Problem) -> str:
     if grade.status == "grader_error":
         return _HEADS["grader_error"]
-    passed, total = sum(t.status == "pass" for t in grade.tests), len(problem.tests)
+    passed, total = sum(t.status == "pass" for t in grade.tests), len(problem.tests or grade.tests)
     head = f"{passed} of {total} test{'s' * (total != 1)} passed."
     if grade.status != "graded":
         head = _HEADS[grade.status]

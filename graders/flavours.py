@@ -22,7 +22,10 @@ FULL = (
     "zlib", "contextlib", "dataclasses", "decimal", "fractions", "json", "signal", "statistics",
     "textwrap", "traceback", "warnings",
 )  # fmt: skip
-_LIGHT = frozenset((*SLIM, "__future__", "builtins", "calendar", "io", "numbers", "os", "sys", "textwrap", "warnings"))
+_LIGHT = frozenset((
+    *SLIM, "__future__", "autograder", "builtins", "calendar", "cs110", "io", "numbers", "os", "sys", "textwrap",
+    "warnings",
+))  # fmt: skip
 _IMPORT = re.compile(r"""(?:^|[;:\r\n'\"])[ \t]*(?:from[ \t]+([\w.]+)|import[ \t]+([^;#\r\n]+))""")
 # Text that may import something unseen, or needs an extension module by itself: \N{...} does.
 _UNSEEN = re.compile(r"__import__|importlib|\\N\{|pickle")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from graders.literal import literal
 
@@ -16,8 +16,22 @@ run. ``no_code``: there was no program to run. ``grader_error``: *we* failed; th
 TestStatus = Literal["pass", "wrong", "error", "timeout", "memory", "not_run"]
 
 
-VERSION = 3
+VERSION = 4
 """Raised whenever some program's grade may come out differently; part of every key of a `GradeCache`."""
+
+Compare = Literal["exact", "whitespace", "numbers", "lines"]
+"""How printed text is compared. ``exact``: character by character. ``whitespace``: blind to white space at the ends
+of lines and to newlines at the end. ``numbers``: also blind to the amount of white space, and numbers match within
+the problem's ``tolerance``, absolute or relative; integers must be equal. ``lines``: line by line as FalconCode does,
+blind to white space around lines and text, with the number of matching lines in the detail."""
+
+
+_LATER = (
+    "stop_at_timeout",
+    "compare",
+    "autograder",
+    "max_points",
+)  # fields of a problem that are written only when they are used
 
 
 class ProblemError(ValueError):
@@ -26,10 +40,21 @@ class ProblemError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class FunctionTest:
-    """One call: ``args`` is a Python literal of the tuple of arguments, ``expected`` one of the return value."""
+    """One call: ``args`` is a Python literal of the tuple of arguments, ``expected`` one of the return value.
+
+    ``after``: a literal of what the arguments must have become, for functions that change them. ``raises``: the name of
+    the exception that the call must raise, exactly this class; ``expected`` and ``after`` do not count then.
+    """
 
     args: str
-    expected: str
+    expected: str = "None"
+    after: str | None = None
+    raises: str | None = None
+
+    def to_dict(self) -> dict[str, str]:
+        """What is given, as before there was more than ``args`` and ``expected``."""
+        more = {name: value for name in ("after", "raises") if (value := getattr(self, name)) is not None}
+        return {"args": self.args, "expected": self.expected} | more
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +69,11 @@ class ProgramTest:
 class Problem:
     """A task with tests. ``entry`` names the function to call; None means a stdin/stdout program.
 
+    ``compare`` says how the text that such a program prints is compared.
+
+    ``autograder`` is a course's own grading script instead of tests, trusted; it gives up to ``max_points`` for a
+    program that it knows as ``<id>.py`` (falconcode.py tells what such a script may use).
+
     ``prelude`` is trusted code run before the student's, in the same namespace. ``tolerance`` is the absolute
     and relative slack for floats. ``cpu_seconds`` limits the CPU time of each test, ``memory_mb`` the process.
     ``stop_at_timeout``: once a test takes too long the others are ``not_run``, which saves most of what endless
@@ -53,7 +83,7 @@ class Problem:
     """
 
     id: str
-    tests: tuple[FunctionTest, ...] | tuple[ProgramTest, ...]
+    tests: tuple[FunctionTest, ...] | tuple[ProgramTest, ...] = ()
     entry: str | None = None
     prelude: str = ""
     solution: str | None = None
@@ -63,13 +93,27 @@ class Problem:
     cpu_seconds: float = 0.5
     memory_mb: int = 512
     stop_at_timeout: bool = False
+    compare: Compare = "whitespace"
+    autograder: str | None = None
+    max_points: float = 100.0
 
     def __post_init__(self) -> None:
+        if self.compare not in get_args(Compare):
+            raise ProblemError(f"problem {self.id!r}: 'compare' must be one of {', '.join(get_args(Compare))}")
+        if self.autograder is not None:
+            self._check_autograder()
+            return
         if not self.tests:
             raise ProblemError(f"problem {self.id!r} has no tests")
         tests: tuple[FunctionTest | ProgramTest, ...] = self.tests
         for number, test in enumerate(tests, 1):
             self._check(number, test)
+
+    def _check_autograder(self) -> None:
+        if self.tests or self.entry is not None:
+            raise ProblemError(f"problem {self.id!r}: an autograder script takes the place of 'tests' and 'entry'")
+        if not 0 < self.max_points < float("inf"):
+            raise ProblemError(f"problem {self.id!r}: 'max_points' must be a positive number, not {self.max_points}")
 
     def _check(self, number: int, test: FunctionTest | ProgramTest) -> None:
         where = f"problem {self.id!r}, test {number}"
@@ -79,22 +123,23 @@ class Problem:
             return
         if not isinstance(test, FunctionTest):
             raise ProblemError(f"{where}: a problem with entry {self.entry!r} needs args/expected tests")
-        for name in ("args", "expected"):
+        for name in ("args", "expected") if test.after is None else ("args", "expected", "after"):
             try:
                 value = literal(getattr(test, name))
             except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
                 raise ProblemError(f"{where}: '{name}' is not a Python literal ({error})") from None
-            if name == "args" and not isinstance(value, tuple):
-                raise ProblemError(f"{where}: 'args' must be a tuple such as '(1, 2)' or '(1,)'")
+            if name != "expected" and not isinstance(value, tuple):
+                raise ProblemError(f"{where}: '{name}' must be a tuple such as '(1, 2)' or '(1,)'")
 
     def to_dict(self) -> dict[str, Any]:
         if self.entry is None:
             tests = [{"stdin": t.stdin, "stdout": t.stdout} for t in self.tests]  # type: ignore[union-attr]
         else:
-            tests = [{"args": t.args, "expected": t.expected} for t in self.tests]  # type: ignore[union-attr]
+            tests = [t.to_dict() for t in self.tests]  # type: ignore[union-attr]
         rest = {name: getattr(self, name) for name in self.__slots__ if name != "tests"}
-        if not self.stop_at_timeout:
-            del rest["stop_at_timeout"]  # so that what was written before there was such a thing stays as it is
+        for name in _LATER:
+            if rest[name] == self.__dataclass_fields__[name].default:
+                del rest[name]  # so that what was written before there was such a thing stays as it is
         return rest | {"tests": tests}
 
     @classmethod
@@ -103,13 +148,16 @@ class Problem:
         unknown = set(raw) - set(cls.__slots__)
         if unknown:
             raise ProblemError(f"problem {raw.get('id')!r}: unknown keys {sorted(unknown)}")
-        missing = {"id", "tests"} - set(raw)
+        missing = {"id", "tests" if raw.get("autograder") is None else "id"} - set(raw)
         if missing:
             raise ProblemError(f"problem {raw.get('id')!r}: missing keys {sorted(missing)}")
         _check_types(raw)
         kind = ProgramTest if raw.get("entry") is None else FunctionTest
+        for number, test in enumerate(raw.get("tests", ()), 1):
+            if kind is FunctionTest and not {"expected", "after", "raises"} & set(test):
+                raise ProblemError(f"problem {raw['id']!r}, test {number}: nothing is expected")
         try:
-            tests = tuple(kind(**test) for test in raw["tests"])
+            tests = tuple(kind(**test) for test in raw.get("tests", ()))
         except TypeError as error:
             raise ProblemError(f"problem {raw['id']!r}: {error}") from None
         return cls(**{**raw, "tests": tests})
@@ -128,6 +176,9 @@ _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "cpu_seconds": ("a number", _NUMBER),
     "memory_mb": ("a whole number", (int,)),
     "stop_at_timeout": ("true or false", (bool,)),
+    "compare": ("a text", _TEXT),
+    "autograder": ("a text or null", (str, type(None))),
+    "max_points": ("a number", _NUMBER),
     "tests": ("a list of objects", (list, tuple)),
 }
 _LEAST: dict[str, float] = {"tolerance": 0.0, "cpu_seconds": 1e-3, "memory_mb": 16}
@@ -142,7 +193,7 @@ def _check_types(raw: Mapping[str, Any]) -> None:
             raise ProblemError(f"problem {raw.get('id')!r}: '{name}' must be {words}, not {value!r:.60}")
         if name in _LEAST and not _LEAST[name] <= float(raw[name]) < float("inf"):
             raise ProblemError(f"problem {raw.get('id')!r}: '{name}' must be at least {_LEAST[name]}, not {value!r}")
-    for number, test in enumerate(raw["tests"], 1):
+    for number, test in enumerate(raw.get("tests", ()), 1):
         if not isinstance(test, Mapping) or not all(isinstance(value, str) for value in test.values()):
             raise ProblemError(f"problem {raw.get('id')!r}, test {number}: a test is an object of texts")
 
@@ -163,9 +214,11 @@ class TestOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """The result of grading: ``score`` in [0, 1] is the share of tests passed (0 unless ``graded``).
+    """The result of grading: ``score`` in [0, 1] is the share of tests passed, or of an autograder script's points
+    (0 unless ``graded``).
 
-    ``message`` explains a status other than ``graded`` (a syntax error's text, say), deterministically.
+    ``output`` is what the problem's autograder script printed, if it has one. ``message`` explains a status other
+    than ``graded`` (a syntax error's text, say), deterministically.
     Equal programs get equal grades; ``cpu_seconds`` is measured and therefore left out of comparison.
     """
 
@@ -174,15 +227,17 @@ class Grade:
     tests: tuple[TestOutcome, ...] = ()
     message: str = ""
     cpu_seconds: float = field(default=0.0, compare=False)
+    output: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        return {
+        raw = {
             "score": self.score,
             "status": self.status,
             "tests": [t.to_dict() for t in self.tests],
             "message": self.message,
             "cpu_seconds": self.cpu_seconds,
         }
+        return raw | {"output": self.output} if self.output else raw
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Grade:

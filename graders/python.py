@@ -10,17 +10,17 @@ from dataclasses import dataclass
 
 from graders.claims import Expected, expect, same, shorten, show
 from graders.literal import literal
+from graders.printed import SHOWN, printed
 from graders.problem import FunctionTest, Grade, Problem, ProblemError, ProgramTest, Status, TestOutcome
 from graders.sandbox import Request, Run, Worker, WorkerLostError
 
-SHOWN = 48  # characters of a value in a test's detail
-_ATTEMPTS = 2  # a lost worker is our failure: try again once, in a fresh one
+ATTEMPTS = 2  # a lost worker is our failure: try again once, in a fresh one
 _KILLED = 5  # runs of a program that somebody kills: by accident once or twice, so often by its own doing
-_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}\b")
+ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}\b")
 _CPU_SIGNALS = (signal.SIGPROF, signal.SIGXCPU, signal.SIGVTALRM)
-_NOT_RUN = TestOutcome("not_run")
-_TIMEOUT = TestOutcome("timeout", None, "took too long")
-_MEMORY = TestOutcome("memory", "MemoryError", "used too much memory")
+NOT_RUN = TestOutcome("not_run")
+TIMEOUT = TestOutcome("timeout", None, "took too long")
+MEMORY = TestOutcome("memory", "MemoryError", "used too much memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Prepared:
     inputs: tuple[bytes, ...]
     expected: tuple[Expected | str, ...]
     claim_bytes: int
+    after: tuple[bool, ...] = ()
 
 
 @functools.lru_cache(maxsize=4096)
@@ -47,25 +48,27 @@ def prepare(problem: Problem) -> Prepared:
             continue
         try:
             inputs.append(marshal.dumps(literal(test.args), 2))
-            expected.append(expect(literal(test.expected)))
+            value = literal(test.expected)
+            expected.append(expect(value if test.after is None else (value, literal(test.after))))
         except ValueError as error:
             raise ProblemError(f"problem {problem.id!r}, test {number}: {error}") from None
     largest = max(len(e) * 4 if isinstance(e, str) else len(e.raw) for e in expected)
     room = 1 << 16
     while room < 2 * largest:  # in powers of two: the bound should not tell a program what is expected
         room *= 2
-    return Prepared(tuple(inputs), tuple(expected), room)
+    after = tuple(isinstance(test, FunctionTest) and test.after is not None for test in tests)
+    return Prepared(tuple(inputs), tuple(expected), room, after)
 
 
 def grade_with(worker: Worker, code: str | None, problem: Problem) -> Grade:
     """Grade one program in ``worker``. Raises ProblemError and IsolationError; every other failure of ours is a
     ``grader_error``."""
     prepared = prepare(problem)
-    blank = (_NOT_RUN,) * len(prepared.inputs)
+    blank = (NOT_RUN,) * len(prepared.inputs)
     if code is None or not code.strip():
         return Grade(0.0, "no_code", blank, "there is no code")
     reason = ""
-    for _ in range(_ATTEMPTS):
+    for _ in range(ATTEMPTS):
         try:
             return _attempt(worker, code, problem, prepared)
         except WorkerLostError as lost:
@@ -79,30 +82,30 @@ def _attempt(worker: Worker, code: str, problem: Problem, prepared: Prepared) ->
     tests: list[TestOutcome] = []
     spent = 0.0
     while len(tests) < total:
-        run = _run(worker, _request(code, problem, prepared, len(tests)))
+        run = run_again(worker, _request(code, problem, prepared, len(tests)))
         spent += run.cpu_seconds
         if run.stages < 2:
-            return _our_failure(run, total)
+            return our_failure(run, total)
         load, *claims = run.claims or ((b"", b""),)
         if load[0] != b"L":
-            status, outcome, message = _load_failure(load, run, problem)
+            status, outcome, message = load_failure(load, run, problem)
             if not tests and status != "graded":
-                return Grade(0.0, status, (_NOT_RUN,) * total, message, spent)
+                return Grade(0.0, status, (NOT_RUN,) * total, message, spent)
             tests += [outcome] * (total - len(tests))
             break
         for tag, payload in claims[: total - len(tests)]:
-            tests.append(_outcome(tag, payload, prepared.expected[len(tests)], problem.tolerance))
+            tests.append(_outcome(tag, payload, prepared.expected[len(tests)], problem, problem.tests[len(tests)]))
         if len(tests) == total or (claims and claims[-1][0] == b"Z"):
             continue
-        tests.append(_death(run))
-        if run.end == "wall" or (problem.stop_at_timeout and tests[-1] == _TIMEOUT):  # the others would wait as long
-            tests += [_NOT_RUN] * (total - len(tests))
+        tests.append(death(run))
+        if run.end == "wall" or (problem.stop_at_timeout and tests[-1] == TIMEOUT):  # the others would wait as long
+            tests += [NOT_RUN] * (total - len(tests))
     passed = sum(t.status == "pass" for t in tests)
     missing = f"there is no function named {problem.entry}" if tests[0].error == "MissingFunction" else ""
     return Grade(passed / total, "graded", tuple(tests), missing, spent)
 
 
-def _run(worker: Worker, request: Request) -> Run:
+def run_again(worker: Worker, request: Request) -> Run:
     """Run a request again if its child was killed, and not by us: by the kernel for want of memory, or by hand."""
     for _ in range(_KILLED):
         run = worker.run(request)
@@ -120,16 +123,17 @@ def _request(code: str, problem: Problem, prepared: Prepared, done: int) -> Requ
         cpu_seconds=problem.cpu_seconds,
         memory_bytes=problem.memory_mb << 20,
         claim_bytes=prepared.claim_bytes,
+        after=prepared.after[done:],
     )
 
 
-def _our_failure(run: Run, total: int) -> Grade:
+def our_failure(run: Run, total: int) -> Grade:
     load = run.claims[0] if run.claims else (b"", b"")
-    why = _exception(load[1])[1] if load[0] == b"P" else _death(run).detail
-    return Grade(0.0, "grader_error", (_NOT_RUN,) * total, f"the problem's prelude failed: {why}")
+    why = exception(load[1])[1] if load[0] == b"P" else death(run).detail
+    return Grade(0.0, "grader_error", (NOT_RUN,) * total, f"the problem's prelude failed: {why}")
 
 
-def _load_failure(load: tuple[bytes, bytes], run: Run, problem: Problem) -> tuple[Status, TestOutcome, str]:
+def load_failure(load: tuple[bytes, bytes], run: Run, problem: Problem) -> tuple[Status, TestOutcome, str]:
     """A program that could not be loaded: the grade's status, what it means for a test, the message."""
     tag, payload = load
     if tag == b"M":
@@ -139,55 +143,66 @@ def _load_failure(load: tuple[bytes, bytes], run: Run, problem: Problem) -> tupl
         text = _clean(payload, 400)
         return "syntax_error", TestOutcome("error", text.partition(":")[0], text), text
     if tag == b"R":
-        name, text = _exception(payload)
+        name, text = exception(payload)
         return "runtime_error", TestOutcome("error", name, f"raised {text}"), text
-    outcome = _MEMORY if tag == b"Z" else _death(run)
+    outcome = MEMORY if tag == b"Z" else death(run)
     status: Status = "runtime_error" if outcome.status == "error" else "timeout"
     return "memory" if outcome.status == "memory" else status, outcome, f"the program {outcome.detail}"
 
 
-def _outcome(tag: bytes, payload: bytes, expected: Expected | str, tolerance: float) -> TestOutcome:
+def _outcome(
+    tag: bytes, payload: bytes, expected: Expected | str, problem: Problem, test: FunctionTest | ProgramTest
+) -> TestOutcome:
     """What one claim is worth. Anything unknown is a wrong answer: an honest child writes nothing unknown."""
+    if isinstance(test, FunctionTest) and test.raises is not None:
+        return _raised(tag, payload, test.raises, test.after is not None)
     if tag == b"E":
-        name, text = _exception(payload)
-        return TestOutcome("error", name, f"raised {text}")
+        return error_outcome(payload)
     if tag == b"Z":
-        return _MEMORY
+        return MEMORY
     if isinstance(expected, str):
-        return _printed(payload, expected, tag == b"Q")
-    if tag == b"V" and same(payload, expected, tolerance):
+        return printed(payload, expected, tag == b"Q", problem.compare, problem.tolerance)
+    if tag == b"V" and same(payload, expected, problem.tolerance):
         return TestOutcome("pass")
+    if isinstance(test, FunctionTest) and test.after is not None:
+        return TestOutcome("wrong", None, _changed(tag, payload, expected))
     got = {b"V": show(payload, SHOWN), b"X": _clean(payload, SHOWN)}.get(tag, "a very large value")
     return TestOutcome("wrong", None, f"returned {got}, expected {show(expected.raw, SHOWN)}")
 
 
-def _printed(output: bytes, expected: str, cut: bool) -> TestOutcome:
-    """Compare texts, blind to white space at the ends of lines and to newlines at the end."""
-    got, want = _lines(output.decode("utf-8", "replace")), _lines(expected)
-    if got == want and not cut:
-        return TestOutcome("pass")
-    whole, wanted = (repr("\n".join(lines)) if lines else "nothing" for lines in (got, want))
-    if len(whole) <= SHOWN and len(wanted) <= SHOWN:
-        return TestOutcome("wrong", None, f"printed {whole}, expected {wanted}")
-    at = next((i for i, (g, w) in enumerate(zip(got, want, strict=False)) if g != w), min(len(got), len(want)))
-    line = shorten(repr(got[at]), SHOWN) if at < len(got) else "nothing"
-    right = shorten(repr(want[at]), SHOWN) if at < len(want) else "nothing"
-    return TestOutcome("wrong", None, f"printed {line} as line {at + 1}, expected {right}")
+def _raised(tag: bytes, payload: bytes, name: str, after: bool) -> TestOutcome:
+    """A test that an exception of this name should have ended."""
+    if tag == b"E":
+        got, text = exception(payload)
+        return TestOutcome("pass") if got == name else TestOutcome("error", got, f"raised {text}, expected {name}")
+    if tag == b"Z":
+        return MEMORY
+    got = (
+        "a value"
+        if after
+        else {b"V": show(payload, SHOWN), b"X": _clean(payload, SHOWN)}.get(tag, "a very large value")
+    )
+    return TestOutcome("wrong", None, f"returned {got}, expected {name} to be raised")
 
 
-def _lines(text: str) -> list[str]:
-    lines = [line.rstrip() for line in text.split("\n")]
-    while lines and not lines[-1]:
-        lines.pop()
-    return lines
+def _changed(tag: bytes, payload: bytes, expected: Expected) -> str:
+    """What was returned together with what became of the arguments, and what should have."""
+    got = show(payload, 2 * SHOWN) if tag == b"V" else "something that is no plain value"
+    return f"value and arguments were {got}, expected {show(expected.raw, 2 * SHOWN)}"
 
 
-def _death(run: Run) -> TestOutcome:
+def error_outcome(payload: bytes) -> TestOutcome:
+    """A test that a claimed exception ended."""
+    name, text = exception(payload)
+    return TestOutcome("error", name, f"raised {text}")
+
+
+def death(run: Run) -> TestOutcome:
     """Why a child left without finishing a test."""
     if run.end != "ended" or -run.exit_code in _CPU_SIGNALS:
-        return _TIMEOUT
+        return TIMEOUT
     if run.exit_code == -signal.SIGKILL:
-        return _MEMORY  # not ours: the kernel's, for want of memory
+        return MEMORY  # not ours: the kernel's, for want of memory
     if run.exit_code < 0:
         try:
             name = signal.Signals(-run.exit_code).name
@@ -197,7 +212,7 @@ def _death(run: Run) -> TestOutcome:
     return TestOutcome("error", "SystemExit", "ended the interpreter")
 
 
-def _exception(payload: bytes) -> tuple[str, str]:
+def exception(payload: bytes) -> tuple[str, str]:
     """Class name and one line of text for a claimed exception."""
     name, line, text = [*payload.split(b"\0", 2), b"", b""][:3]
     kind = _clean(name, 60) or "Exception"
@@ -209,4 +224,4 @@ def _exception(payload: bytes) -> tuple[str, str]:
 def _clean(text: bytes, limit: int) -> str:
     """One bounded line without addresses, which differ from run to run."""
     line = " ".join(text[: 4 * limit + 40].decode("utf-8", "replace").split())
-    return shorten(_ADDRESS.sub("0x...", line), limit)
+    return shorten(ADDRESS.sub("0x...", line), limit)

@@ -28,6 +28,7 @@ _HEADER = struct.Struct("<IIdIQ")  # as in worker.py
 _REPLY = struct.Struct("<IBBidI")
 _FRAME = struct.Struct("<cI")
 _ENDS: tuple[Literal["ended", "cpu", "wall"], ...] = ("ended", "cpu", "wall")
+_ERRORS = 16 << 10  # child.ERRORS: bytes kept of a captured run's standard error
 _RECYCLE = 5_000  # programs after which a worker is replaced: a leak, if there were one, would stay small
 _START_SECONDS = 60.0  # a busy machine may take long to start a process; a broken one says so at once
 _ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/", "LD_BIND_NOW": "1"}
@@ -39,7 +40,12 @@ class WorkerLostError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One program and the inputs of its tests: marshalled arguments, or the text for standard input."""
+    """One program and the inputs of its tests: marshalled arguments, or the text for standard input.
+
+    ``capture``: claim a whole run of the program, as in child.py; the name its file has in tracebacks, or empty.
+    ``after``: for each test of a function whether its arguments are claimed too, in a tuple after the value returned.
+    ``imports``: further text whose imports decide about the flavour of the worker.
+    """
 
     code: str
     prelude: str
@@ -48,6 +54,9 @@ class Request:
     cpu_seconds: float
     memory_bytes: int
     claim_bytes: int
+    capture: str = ""
+    imports: str = ""
+    after: Sequence[bool] = ()
 
     def encode(self, sequence: int) -> bytes:
         body = {
@@ -58,13 +67,20 @@ class Request:
             "cpu": self.cpu_seconds,
             "memory": self.memory_bytes,
             "claim": self.claim_bytes,
+            "capture": self.capture,
+            "after": list(self.after),
         }
         data = marshal.dumps(body, 2)
         return _HEADER.pack(sequence, len(data), self.cpu_seconds, len(self.tests) + 1, self.file_bytes) + data
 
     @property
     def file_bytes(self) -> int:
-        return (self.claim_bytes + 64) * len(self.tests) + 4096
+        return (self.claim_bytes + 64 + (_ERRORS + 1024 if self.capture else 0)) * len(self.tests) + 4096
+
+    @property
+    def frames(self) -> int:
+        """How many claims are read: one for loading, then one a test, or three of a captured run."""
+        return (3 if self.capture else 1) * len(self.tests) + 1
 
     @property
     def patience(self) -> float:
@@ -99,7 +115,7 @@ class Worker:
         Raises WorkerLostError, the process then being gone; the next call starts another. Raises IsolationError
         when this machine offers less isolation than the policy asks for.
         """
-        return self._process(flavour(request.code, request.prelude)).run(request)
+        return self._process(flavour(request.code, request.prelude, request.imports)).run(request)
 
     def isolation(self) -> Isolation:
         """What shuts its programs in, whatever the policy asks for. Raises WorkerLostError."""
@@ -169,7 +185,7 @@ class _Process:
         exit_code = os.waitstatus_to_exitcode(status)
         if stages == 0:
             raise WorkerLostError(f"a child could not be set up (exit code {exit_code})")
-        claims = _frames(self._receive(size, 10.0), len(request.tests) + 1)
+        claims = _frames(self._receive(size, 10.0), request.frames)
         return Run(claims, _ENDS[end], exit_code, stages, cpu_seconds)
 
     def _lost(self, error: OSError) -> WorkerLostError:

@@ -5,19 +5,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import random
 import struct
 import sys
 import time
-from typing import Any
+from typing import Any, get_args
 
-from graders.claims import Expected, Node, UnreadableError, _read, expect, same, show
+from graders.claims import Expected, Node, UnreadableError, _read, expect, load, same, show
+from graders.problem import Compare, FunctionTest, Problem, ProgramTest
 from graders.python import SHOWN, _outcome
 from graders.sandbox import _frames
 from tests.graders.test_claims import random_value
 
-_TAGS = b"SRPMLVXBOQEZ"
+FUNCTIONS = (
+    FunctionTest("()", "1"), FunctionTest("()", "1", after="()"), FunctionTest("()", raises="E"),
+)  # fmt: skip
+TEXT = ProgramTest("", "text 1")
+CALLS = Problem("calls", FUNCTIONS, entry="f")
+PRINTS = [Problem("prints", (TEXT,), compare=compare) for compare in get_args(Compare)]
+_TAGS = b"TKSRPMLVXBOQEZ"
 _MARKS = b"NTF.iygluszS[(<>{0rRcCfIAaZp)\xfb\xdb"
 _SIZES = (0, 1, 2, 3, 255, 256, 65535, 2**31 - 1, -1, -2, -(2**31))
 
@@ -100,8 +108,13 @@ def fuzz(count: int, seed: int) -> tuple[int, float]:
             equal += check(claim, expected, value)
         except UnreadableError as error:  # pragma: no cover
             raise AssertionError(claim) from error
+        with contextlib.suppress(UnreadableError):
+            load(claim, 1000)
         for tag, payload in _frames(mutate(frame, rng), 9):
-            outcome = _outcome(tag, payload, rng.choice((expected, "text")), 1e-9)
+            wanted, test, problem = rng.choice(
+                ((expected, rng.choice(FUNCTIONS), CALLS), ("text 1", TEXT, rng.choice(PRINTS)))
+            )
+            outcome = _outcome(tag, payload, wanted, problem, test)
             assert len(outcome.detail) < 400
         longest = max(longest, time.thread_time() - begin)
     return equal, longest
