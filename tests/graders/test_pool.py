@@ -96,14 +96,26 @@ def test_equal_grades_on_a_busy_machine(add: Problem) -> None:
     assert "".join(outcomes(g) for g in runs[0]) == "PPWWWWPPWWWWTPWW----PP"
 
 
+def replaced(worker: Worker, first: int, add: Problem) -> bool:
+    """Whether another process takes over, every grade on the way being right.
+
+    Not at once: what is killed is the guard, and the worker behind it may answer before it is gone too.
+    """
+    for _ in range(100):
+        assert grade_with(worker, RIGHT, add).score == 1
+        if worker.pid != first:
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def test_a_worker_killed_between_programs_is_replaced(add: Problem) -> None:
     worker = Worker()
     assert grade_with(worker, RIGHT, add).score == 1
     first = worker.pid
     assert first is not None
     os.kill(first, signal.SIGKILL)
-    assert grade_with(worker, RIGHT, add).score == 1
-    assert worker.pid != first
+    assert replaced(worker, first, add)
     worker.close()
 
 
@@ -118,7 +130,7 @@ def test_a_worker_killed_in_the_middle_is_tried_again(add: Problem) -> None:
     grade = grade_with(worker, slow, add)
     killer.join()
     assert grade.status == "graded"
-    assert worker.pid != first
+    assert replaced(worker, first, add)
     worker.close()
 
 
