@@ -198,6 +198,7 @@ async def _engine(
         opened: Any = VllmEngine(
             recipe.model.id,
             adapters,
+            revision=recipe.model.revision,
             max_model_len=recipe.dialogue.window,
             seed=recipe.seed,
             max_lora_rank=recipe.sft.lora.r,
@@ -205,7 +206,7 @@ async def _engine(
     else:
         from simstudent.rollout.engines.transformers import TransformersEngine
 
-        opened = TransformersEngine(recipe.model.id, adapters, batch_size=r.batch_size)
+        opened = TransformersEngine(recipe.model.id, adapters, revision=recipe.model.revision, batch_size=r.batch_size)
     async with opened as engine:
         yield engine
 
