@@ -66,7 +66,7 @@ def prepare_simulation(recipe: Recipe, pool: Pool, say: Callable[[str], None]) -
     settings = {
         "source": recipe.data.source.kind,
         "data_hash": data.hash,
-        "model": recipe.model.id,
+        "model": recipe.model.model_dump(mode="json"),
         "seed": recipe.seed,
         "dialogue": recipe.dialogue.model_dump(mode="json"),
         "grader": recipe.grader.model_dump(mode="json", exclude={"workers"}),
