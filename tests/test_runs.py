@@ -9,6 +9,7 @@ import pytest
 
 from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe, recipe_from_dict
+from simstudent.rollout.run import read_rollouts
 from simstudent.runs import (
     append_line,
     create_run,
@@ -73,3 +74,10 @@ def test_a_run_holds_its_recipe_and_versions(tmp_path: Path) -> None:
 
 def test_differences_name_the_keys() -> None:
     assert differences({"a": {"b": 1, "c": 2}, "d": 1}, {"a": {"b": 3, "c": 2}}) == ["a.b: 1 -> 3", "d: 1 -> None"]
+
+
+@pytest.mark.parametrize("line", ['{"key": 1}', '{"steps": 3}', '{"steps": [{"k": 1}]}', "[1]"])
+def test_a_line_that_is_no_rollout_is_named(line: str, tmp_path: Path) -> None:
+    (tmp_path / "sft.jsonl").write_text(line + "\n", encoding="utf-8")
+    with pytest.raises(SimstudentError, match=r"sft\.jsonl, line 1: not a rollout"):
+        read_rollouts(tmp_path)

@@ -82,7 +82,9 @@ def regrade(
 
 
 def _logged(submission: Submission) -> Grade:
-    return Grade(0.0 if submission.grade is None else submission.grade, "graded")
+    if submission.grade is None:
+        return Grade(0.0, "grader_error", message="neither logged nor gradable")  # no score, and never read as one
+    return Grade(submission.grade, "graded")
 
 
 def disagreements(trajectories: Sequence[Trajectory], grades: Mapping[str, Sequence[Grade]]) -> list[Disagreement]:

@@ -102,13 +102,23 @@ def run_rollouts(
 
 
 def read_rollouts(folder: Path) -> list[Rollout]:
-    """All rollouts in a folder, methods in the recipes' order. Raises SimstudentError when there is none."""
+    """All rollouts in a folder, methods in the recipes' order.
+
+    Raises SimstudentError when there is none, or naming the line that is no rollout.
+    """
     order = {name: number for number, name in enumerate(get_args(Method))}
     paths = sorted(folder.glob("*.jsonl"), key=lambda p: (order.get(p.stem, len(order)), p.stem))
-    found = [Rollout.from_dict(line) for path in paths for line in read_lines(path)]
+    found = [_rollout(line, f"{path}, line {n}") for path in paths for n, line in enumerate(read_lines(path), 1)]
     if not found:
         raise SimstudentError(f"no rollouts in {folder} (expected <method>.jsonl files)")
     return found
+
+
+def _rollout(line: dict[str, Any], place: str) -> Rollout:
+    try:
+        return Rollout.from_dict(line)
+    except (KeyError, TypeError) as error:
+        raise SimstudentError(f"{place}: not a rollout as simstudent writes it ({error})") from None
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
