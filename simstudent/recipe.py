@@ -6,36 +6,17 @@ and, where one is close, the key that was probably meant.
 
 from __future__ import annotations
 
-import os
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from simstudent.data.privacy import PrivacySection
+from simstudent.data.sources import Source
 from simstudent.errors import SimstudentError
 from simstudent.recipe_errors import Lines, describe, parse_yaml
-
-
-def _expand(value: object, info: ValidationInfo) -> object:
-    """Environment variables (``${NAME}`` or ``${NAME:-default}``) filled in; relative to the recipe's folder."""
-    if not isinstance(value, str) or not value:
-        return value
-
-    def fill(match: re.Match[str]) -> str:
-        found = os.environ.get(match["name"], match["default"])
-        if found is None:
-            raise ValueError(f"the environment variable {match['name']} is not set")
-        return found
-
-    filled = re.sub(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}", fill, value)
-    folder = (info.context or {}).get("folder", Path())
-    return Path(os.path.normpath(folder / Path(filled).expanduser()))
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from simstudent.section import Section
 
 
 class ModelSection(Section):
@@ -45,61 +26,6 @@ class ModelSection(Section):
     revision: str | None = None
     quantization: Literal["auto", "nf4", "none"] = "auto"
     """auto: NF4 (QLoRA) when training on an NVIDIA GPU, none elsewhere."""
-
-
-class Columns(Section):
-    """Which column holds what. ``order`` sorts within a trajectory (default: time, else the file's order)."""
-
-    student: str = "student"
-    assignment: str = "assignment"
-    code: str = "code"
-    time: str | None = None
-    grade: str | None = None
-    feedback: str | None = None
-    order: str | None = None
-    grade_max: float = Field(1.0, gt=0)
-    """The log's full marks: logged grades are divided by it."""
-
-
-class AssignmentColumns(Section):
-    """Which field of an assignments file (JSONL) holds what; ``tests`` is a list of test objects."""
-
-    id: str = "id"
-    statement: str = "statement"
-    entry: str | None = "entry"
-    prelude: str | None = "prelude"
-    solution: str | None = "solution"
-    tests: str = "tests"
-
-
-class TableSource(Section):
-    """Any JSONL, CSV or Parquet file with one submission a row, and optionally a JSONL file of assignments."""
-
-    kind: Literal["table"]
-    submissions: Path
-    assignments: Path | None = None
-    columns: Columns = Columns()
-    assignment_columns: AssignmentColumns = AssignmentColumns()
-    on_bad_row: Literal["stop", "skip"] = "stop"
-
-    _paths = field_validator("submissions", "assignments", mode="before")(_expand)
-
-
-class CourseSource(Section):
-    """The made-up course that ships with the package."""
-
-    kind: Literal["course"]
-
-
-class FalconCodeSource(Section):
-    """FalconCode (de Freitas et al., 2023), from the hub or a local copy."""
-
-    kind: Literal["falconcode"]
-    hub: str = "koutch/falcon_code"
-    config: str = "submitted"
-
-
-Source = Annotated[TableSource | CourseSource | FalconCodeSource, Field(discriminator="kind")]
 
 
 class SplitSection(Section):
@@ -114,6 +40,7 @@ class SplitSection(Section):
 
 class DataSection(Section):
     source: Source
+    privacy: PrivacySection = PrivacySection()
     select: tuple[str | dict[str, Any], ...] = ()
     """Ordered selection steps (``simstudent.data.select``), such as ``[stop_at_full_grade, min_submissions: 2]``."""
     split: SplitSection = SplitSection()
@@ -171,7 +98,7 @@ class SftSection(Section):
     gradient_checkpointing: bool = False
     limit: int | None = Field(None, ge=1)
     """Train on only this many trajectories, drawn by a seeded hash, and validate on a quarter as many."""
-    trainer: dict[str, Any] = {}
+    trainer: dict[str, Any] = Field(default_factory=dict)
     """Further fields of TRL's SFTConfig, passed on verbatim."""
 
     @field_validator("micro_batch_size")

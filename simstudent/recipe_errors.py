@@ -16,7 +16,16 @@ from simstudent.errors import SimstudentError
 
 Keys = tuple[str | int, ...]
 
-SOURCE_KINDS = ("table", "course", "falconcode")
+SOURCE_KINDS = (
+    "table",
+    "falconcode",
+    "pencilcode",
+    "progsnap2",
+    "progfeed",
+    "dataset",
+    "course",
+    "function",
+)
 """What ``data.source.kind`` may be."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 
-from simstudent.data.load import LOADERS_TO_COME
 from simstudent.recipe import Recipe
 
 
@@ -12,8 +11,6 @@ def notes(recipe: Recipe) -> list[str]:
     """Remarks for a person; none of them makes the recipe wrong."""
     found = []
     source = recipe.data.source
-    if source.kind in LOADERS_TO_COME:
-        found.append(f"data.source: {LOADERS_TO_COME[source.kind]}; sft and rollout will stop there")
     if source.kind == "table":
         for path in (source.submissions, source.assignments):
             if path is not None and not path.exists():

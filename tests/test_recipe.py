@@ -48,12 +48,6 @@ def test_shipped_recipes_are_valid(path: Path, capsys: pytest.CaptureFixture[str
     assert "ok" in capsys.readouterr().out
 
 
-def test_a_loader_to_come_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    (path,) = (p for p in RECIPES if p.name == "qwen8b.yaml")
-    main(["validate", str(path)])
-    assert "FalconCode loader is not part of this release yet" in capsys.readouterr().out
-
-
 def test_five_mistakes_are_listed_at_once(tmp_path: Path) -> None:
     with pytest.raises(SimstudentError) as caught:
         load_recipe(written(tmp_path, FIVE))

@@ -1,33 +1,52 @@
-"""The way in: the recipe's source, read, selected and split."""
+"""The way in: the recipe's source, read, veiled, selected and split."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from simstudent.data import dataset
+from simstudent.data.dataset import DatasetSource
+from simstudent.data.pieces import Piece, group
+from simstudent.data.privacy import PrivacySection, veil
 from simstudent.data.records import Assignment, Corpus, Trajectory
+from simstudent.data.rows import Skips
 from simstudent.data.select import Attrition, select
+from simstudent.data.sources import LogSource, Source, corpora, module
+from simstudent.data.sources.corpora import CourseSource, FunctionSource
 from simstudent.data.split import SIDES, Side, split
 from simstudent.errors import SimstudentError
 
 if TYPE_CHECKING:
-    from simstudent.recipe import DataSection, Source
+    from simstudent.recipe import DataSection
 
-LOADERS_TO_COME = {"falconcode": "the FalconCode loader is not part of this release yet"}
-"""Sources that a recipe may already name, and what to say of them."""
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A source, opened: a stream of trajectories, and what becomes known while it is read to its end.
+
+    ``assignments`` (grows), ``skips``: rows left out, ``scrubbed``: what privacy has removed, by kind.
+    """
+
+    assignments: dict[str, Assignment]
+    trajectories: Iterator[Trajectory]
+    skips: Skips
+    scrubbed: Counter[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What training and rollout read: assignments, trajectories by side, the attrition table, skipped rows."""
+    """What training and rollout read: assignments, trajectories by side, the attrition table, what was skipped."""
 
     assignments: Mapping[str, Assignment]
     sides: Mapping[Side, tuple[Trajectory, ...]]
     attrition: tuple[Attrition, ...]
-    skipped: tuple[str, ...]
+    skips: Skips
+    scrubbed: Mapping[str, int]
 
     @property
     def hash(self) -> str:
@@ -42,28 +61,62 @@ class Data:
         return digest.hexdigest()[:16]
 
 
-def read(source: Source) -> Corpus:
-    """The corpus of a source. Raises SimstudentError when it cannot be read."""
-    if source.kind == "table":
-        from simstudent.data.sources import table
+def open_log(source: Source, privacy: PrivacySection, say: Callable[[str], None] = lambda text: None) -> Log:
+    """A source as a stream of trajectories, students as pseudonyms unless they are that already.
 
-        return table.load(source)
-    if source.kind == "course":
-        from simstudent.data import course
+    A dataset streams; a log is brought together in memory (import it where it is too large for that). Raises
+    SimstudentError, now or while it is read, naming file and row.
+    """
+    if isinstance(source, DatasetSource):
+        known = dataset.assignments(source.folder)
+        return Log(known, dataset.trajectories(source.folder), Skips(), Counter())
+    if isinstance(source, CourseSource):
+        made = corpora.corpus(source)
+        return Log(dict(made.assignments), iter(made.trajectories), Skips(), Counter())
+    cover = veil(privacy, say)
+    if isinstance(source, FunctionSource):
+        made = corpora.corpus(source)
+        found = (cover(Piece(t.student, t.assignment, t.submissions, source.function)) for t in made.trajectories)
+        return Log(dict(made.assignments), group(found, source.function, Skips()), Skips(), cover.counts)
+    reader, skips = module(source), Skips(source.on_bad_row)
+    known = reader.assignments(source)
+    parts = reader.units(source)
+    read = (cover(p) for unit in parts for p in reader.pieces(source, unit, known, skips))
+    return Log(known, _some(group(read, source_name(source), skips), skips), skips, cover.counts)
 
-        return course.load()
-    raise SimstudentError(f"data.source: {LOADERS_TO_COME[source.kind]}")
+
+def _some(trajectories: Iterator[Trajectory], skips: Skips) -> Iterator[Trajectory]:
+    """The trajectories. Raises SimstudentError when there is none."""
+    empty = True
+    for t in trajectories:
+        empty = False
+        yield t
+    if empty:
+        raise SimstudentError("data.source: no usable submission in it\n" + "\n".join(skips.text()))
 
 
-def prepare(section: DataSection, seed: int) -> Data:
+def source_name(source: LogSource) -> str:
+    """What trajectories say of where they come from: no path, which may name somebody."""
+    return source.kind
+
+
+def read(source: Source, privacy: PrivacySection | None = None) -> Corpus:
+    """All of a source, in memory."""
+    log = open_log(source, privacy or PrivacySection())
+    return Corpus(log.assignments, tuple(log.trajectories))
+
+
+def prepare(section: DataSection, seed: int, say: Callable[[str], None] = lambda text: None) -> Data:
     """Source, selection and split of a recipe's data section; ``seed`` where the section names none."""
-    corpus = read(section.source)
-    kept, attrition = select(corpus.trajectories, section.select)
+    log = open_log(section.source, section.privacy, say)
+    kept, attrition = select(log.trajectories, section.select)
     if not kept:
         raise SimstudentError("data.select left no trajectory:\n" + attrition_text(attrition))
     s = section.split
     sides = split(kept, seed=seed if s.seed is None else s.seed, test=s.test, validation=s.validation)
-    return Data(corpus.assignments, sides, attrition, corpus.skipped)
+    used = {t.assignment for t in kept}
+    known = {name: a for name, a in log.assignments.items() if name in used}
+    return Data(known, sides, attrition, log.skips, dict(log.scrubbed))
 
 
 def attrition_text(table: Sequence[Attrition]) -> str:

@@ -6,33 +6,67 @@ Plain frozen dataclasses; each has one ``to_dict`` and one ``from_dict``, and th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from graders import Problem
 
 Outcome = Literal["solved", "abandoned", "unknown"]
+Kind = Literal["submission", "run", "hint"]
+"""What made a state of a program known: ``submission``, handed in; ``run``, run by the student alone (a local run, a
+compilation, a save); ``hint``, the program at the moment when the student asked for help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """Something said between two submissions: by the ``student``, or by the ``tutor`` (a person, a hint system)."""
+
+    role: Literal["student", "tutor"]
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"role": self.role, "text": self.text}
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One program that a student handed in.
+    """One program that a student handed in, or ran (``kind``).
 
     ``code`` has ``\\n`` line ends only. ``time`` is ISO 8601 as logged, or None. ``grade`` is in [0, 1];
     None means not graded. ``feedback`` is the text the student saw at the log's own level, if it was logged.
+    ``talk`` was said after it and before the next. ``more`` holds what else the log's row says, columns unknown to the
+    loader included, as JSON values.
     """
 
     code: str
     time: str | None = None
     grade: float | None = None
     feedback: str | None = None
+    kind: Kind = "submission"
+    talk: tuple[Talk, ...] = ()
+    more: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"code": self.code, "time": self.time, "grade": self.grade, "feedback": self.feedback}
+        raw: dict[str, Any] = {"code": self.code, "time": self.time, "grade": self.grade, "feedback": self.feedback}
+        if self.kind != "submission":
+            raw["kind"] = self.kind
+        if self.talk:
+            raw["talk"] = [t.to_dict() for t in self.talk]
+        if self.more:
+            raw["more"] = dict(self.more)
+        return raw
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Submission:
-        return cls(raw["code"], raw.get("time"), raw.get("grade"), raw.get("feedback"))
+        return cls(
+            raw["code"],
+            raw.get("time"),
+            raw.get("grade"),
+            raw.get("feedback"),
+            raw.get("kind", "submission"),
+            tuple(Talk(t["role"], t["text"]) for t in raw.get("talk", ())),
+            raw.get("more", {}),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +134,10 @@ class Trajectory:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Everything one source yielded: assignments by id, trajectories in a stable order, and what was skipped."""
+    """Everything one source yielded: assignments by id, trajectories in a stable order."""
 
     assignments: Mapping[str, Assignment]
     trajectories: tuple[Trajectory, ...]
-    skipped: tuple[str, ...] = ()
 
     @property
     def students(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ A step is a function from trajectories to trajectories. A recipe names them in a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,7 +90,7 @@ def check_step(step: str | dict[str, Any]) -> tuple[str, Plain]:
 
 
 def select(
-    trajectories: Sequence[Trajectory], steps: Sequence[str | dict[str, Any]]
+    trajectories: Iterable[Trajectory], steps: Sequence[str | dict[str, Any]]
 ) -> tuple[tuple[Trajectory, ...], tuple[Attrition, ...]]:
     """The trajectories that pass all steps, and the attrition table (first row: before any step)."""
     kept = tuple(trajectories)

@@ -52,10 +52,10 @@ def training_set(recipe: Recipe, say: Callable[[str], None]) -> TrainingSet:
     from simstudent.training.models import load_tokenizer
 
     encoder = make_encoder(recipe, load_tokenizer(recipe.model.id, recipe.model.revision))
-    data = prepare(recipe.data, recipe.seed)
+    data = prepare(recipe.data, recipe.seed, say)
     say(f"Data ({recipe.data.source.kind}):\n{attrition_text(data.attrition)}")
-    if data.skipped:
-        say(f"  skipped {len(data.skipped)} broken rows, the first: {data.skipped[0]}")
+    for line in data.skips.text():
+        say(line)
     encoded = {}
     assignments = regrade.limited(data.assignments, recipe.grader)
     with regrade.open_pool(recipe.grader) as pool:

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from simstudent.data.sources.table import load
+from simstudent.data.load import open_log
+from simstudent.data.privacy import PrivacySection
+from simstudent.data.records import Corpus
+from simstudent.data.rows import Skips
+from simstudent.data.sources.table import AssignmentColumns, Columns, TableSource
 from simstudent.errors import SimstudentError
-from simstudent.recipe import AssignmentColumns, Columns, TableSource
 
 ROWS: list[dict[str, Any]] = [
     {"student": "s2", "assignment": "a", "code": "x\r\n", "time": "2025-01-02", "grade": 50},
@@ -35,6 +38,15 @@ def jsonl(path: Path, rows: list[Any]) -> Path:
 def source(path: Path, **options: Any) -> TableSource:
     options.setdefault("columns", Columns(time="time", grade="grade", grade_max=100))
     return TableSource(kind="table", submissions=str(path), **options)  # type: ignore[arg-type]
+
+
+def read(made: TableSource) -> tuple[Corpus, Skips]:
+    log = open_log(made, PrivacySection(ids="keep"))
+    return Corpus(log.assignments, tuple(log.trajectories)), log.skips
+
+
+def load(made: TableSource) -> Corpus:
+    return read(made)[0]
 
 
 def write(kind: str, folder: Path) -> Path:
@@ -63,7 +75,6 @@ def test_every_kind_of_file_gives_the_same_trajectories(kind: str, tmp_path: Pat
     assert [s.grade for s in first.submissions] == [0.0, 1.0]
     assert (first.outcome, second.outcome) == ("solved", "abandoned")
     assert second.submissions[0].code == "x\n"
-    assert corpus.skipped == ()
 
 
 def test_order_goes_by_its_column_as_numbers(tmp_path: Path) -> None:
@@ -111,11 +122,11 @@ def test_a_broken_row_stops_naming_file_line_and_reason(row: Any, reason: str, t
 @pytest.mark.parametrize(("row", "reason"), BROKEN)
 def test_a_broken_row_can_be_skipped_and_is_counted(row: Any, reason: str, tmp_path: Path) -> None:
     path = jsonl(tmp_path / "log.jsonl", [ROWS[0], row, ROWS[1]])
-    corpus = load(source(path, on_bad_row="skip"))
+    corpus, skips = read(source(path, on_bad_row="skip"))
     assert sum(len(t.submissions) for t in corpus.trajectories) == 2
-    assert len(corpus.skipped) == 1
-    assert "log.jsonl, line 2: " in corpus.skipped[0]
-    assert reason in corpus.skipped[0]
+    assert len(skips) == 1
+    assert "log.jsonl, line 2: " in skips.examples[0]
+    assert reason in skips.examples[0]
 
 
 def test_a_row_that_is_not_utf8_is_named(tmp_path: Path) -> None:
@@ -137,7 +148,8 @@ def test_a_short_csv_row_is_named(tmp_path: Path) -> None:
     [
         ("log.xlsx", b"PK", "unknown kind of table '.xlsx'"),
         ("log.parquet", b"PAR1 cut off", "not a readable Parquet file"),
-        ("log.jsonl", b"", "no usable submission"),
+        ("log.jsonl", b"", "the file is empty"),
+        ("log.jsonl", b"\n", "no usable submission"),
         ("log.csv", "student,é".encode("latin-1"), "not UTF-8"),
     ],
 )
@@ -151,7 +163,7 @@ def test_files_that_are_no_tables(name: str, content: bytes, message: str, tmp_p
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(SimstudentError, match="does not exist"):
         load(source(tmp_path / "none.jsonl"))
-    with pytest.raises(SimstudentError, match="is a folder"):
+    with pytest.raises(SimstudentError, match="no table"):
         load(source(tmp_path))
     with pytest.raises(SimstudentError, match=r"assignments file .* does not exist"):
         load(source(write("jsonl", tmp_path), assignments=str(tmp_path / "none.jsonl")))

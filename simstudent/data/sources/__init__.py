@@ -1,0 +1,27 @@
+"""Where logs come from: one file a kind, each with its section of a recipe and the functions that read it.
+
+A log is read by three functions: ``assignments(source)`` gives those that are described ahead; ``units(source)``
+the parts that can be read on their own; ``pieces(source, unit, known, skips)`` what a part holds, adding to
+``known`` the assignments that it meets. Sources of finished trajectories (a dataset, the made-up course, a function
+of yours) have ``corpus(source)`` instead.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Annotated
+
+from pydantic import Field
+
+from simstudent.data.dataset import DatasetSource
+from simstudent.data.sources.corpora import CourseSource, FunctionSource
+from simstudent.data.sources.table import TableSource
+
+LogSource = TableSource
+Source = Annotated[LogSource | DatasetSource | CourseSource | FunctionSource, Field(discriminator="kind")]
+
+
+def module(source: LogSource) -> ModuleType:
+    """The module that reads a log."""
+    return importlib.import_module(f"simstudent.data.sources.{source.kind}")

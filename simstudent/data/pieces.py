@@ -1,0 +1,73 @@
+"""From pieces of a log to trajectories: what belongs together is brought together and put in order.
+
+A log tells of a trajectory row by row, or at once, or both. Each row that a source reads is a `Piece`; pieces of
+the same student and assignment make one trajectory.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from simstudent.data.records import Submission, Trajectory, outcome_of
+from simstudent.data.rows import BadRowError, Place, Skips
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some of one student's submissions to one assignment, as one row of a log tells them (never empty).
+
+    ``order``: a number for each submission that puts it in its place; empty: their times do, or, where one has no time,
+    the order of the file. ``place`` names the row in messages.
+    """
+
+    student: str
+    assignment: str
+    submissions: tuple[Submission, ...]
+    place: Place
+    order: tuple[float, ...] = ()
+
+
+def merge(pieces: Sequence[Piece], source: str) -> Trajectory:
+    """The trajectory of pieces of the same student and assignment, in the order of the file, oldest submission first.
+
+    What has the same number, or the same time, stays in the order of the file. Raises BadRowError when some times
+    have a time zone and others have none, which cannot be put in order.
+    """
+    submissions = [s for piece in pieces for s in piece.submissions]
+    order: list[float] = [number for piece in pieces for number in piece.order]
+    if len(order) != len(submissions):
+        order = _instants([s.time for s in submissions])
+    if order:
+        places = sorted(range(len(submissions)), key=order.__getitem__)  # stable
+        submissions = [submissions[place] for place in places]
+    made = tuple(submissions)
+    return Trajectory(pieces[0].student, pieces[0].assignment, made, outcome_of(made), source)
+
+
+def _instants(times: Sequence[str | None]) -> list[float]:
+    """Times as seconds; none at all when one is unknown. Local times count as UTC: only their order matters."""
+    known = [datetime.datetime.fromisoformat(time) for time in times if time is not None]
+    if len(known) < len(times):
+        return []
+    if len({time.tzinfo is None for time in known}) > 1:
+        raise BadRowError("some of its times have a time zone and some have none, so they cannot be put in order")
+    return [(time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).timestamp() for time in known]
+
+
+def group(pieces: Iterable[Piece], source: str, skips: Skips) -> Iterator[Trajectory]:
+    """The trajectories of a log that fits into memory, sorted by student and assignment."""
+    grouped: dict[tuple[str, str], list[Piece]] = {}
+    for piece in pieces:
+        grouped.setdefault((piece.student, piece.assignment), []).append(piece)
+    for key in sorted(grouped):
+        yield from merged(grouped.pop(key), source, skips)
+
+
+def merged(pieces: Sequence[Piece], source: str, skips: Skips) -> Iterator[Trajectory]:
+    """`merge`, a trajectory that cannot be put in order being skipped whole."""
+    try:
+        yield merge(pieces, source)
+    except BadRowError as error:
+        skips(f"{pieces[0].place} (and {len(pieces) - 1} more rows of that trajectory)", error)

@@ -1,0 +1,177 @@
+"""What keeps students apart from their names: keyed pseudonyms, and texts scrubbed of what identifies.
+
+What it does not do stands in docs/privacy.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import field_validator
+
+from simstudent.data.pieces import Piece
+from simstudent.data.records import Submission, Talk
+from simstudent.errors import SimstudentError
+from simstudent.section import Section, expand
+
+Scrub = Literal["emails", "urls", "names"]
+SHORTEST = 16  # bytes of a key; a shorter one could be guessed, and with it every id
+
+
+class PrivacySection(Section):
+    """``ids``: ``hash`` replaces every student's id by a keyed pseudonym as it is read; ``keep`` keeps ids that are
+    pseudonyms already. ``key_file``: the secret, any 16 bytes or more; made at the default place when there is none.
+    ``scrub``: what is removed from programs and texts.
+    """
+
+    ids: Literal["hash", "keep"] = "hash"
+    key_file: Path | None = None
+    scrub: tuple[Scrub, ...] = ()
+
+    _path = field_validator("key_file", mode="before")(expand)
+
+
+def default_key_file() -> Path:
+    """``$XDG_CONFIG_HOME/simstudent/pseudonyms.key``, by default under ``~/.config``."""
+    root = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(root) / "simstudent" / "pseudonyms.key"
+
+
+def key(section: PrivacySection, say: Callable[[str], None] = lambda text: None) -> bytes:
+    """The secret of the pseudonyms. The one at the default place is made, and said, when it is not there yet.
+
+    Raises SimstudentError when the file cannot be read or made, or its key is too short.
+    """
+    path = section.key_file or default_key_file()
+    try:
+        if section.key_file is None and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123 - its mode
+                file.write(secrets.token_hex(32) + "\n")
+            say(f"Pseudonyms: a new key was made in {path}; keep it, and keep it from others (docs/privacy.md)")
+        secret = path.read_bytes().strip()
+    except FileNotFoundError:
+        raise SimstudentError(
+            f"data.privacy.key_file: there is no file {path}. Make one: "
+            f'python -c "import secrets; print(secrets.token_hex(32))" > {path}; chmod 600 {path}'
+        ) from None
+    except OSError as error:
+        raise SimstudentError(f"data.privacy.key_file: {path}: {error.strerror}; name another file") from None
+    if len(secret) < SHORTEST:
+        raise SimstudentError(f"data.privacy.key_file: {path} holds {len(secret)} bytes; {SHORTEST} are needed")
+    return secret
+
+
+def fingerprint(secret: bytes) -> str:
+    """Eight hex digits that tell whether two datasets were made with the same key."""
+    return hashlib.sha256(b"simstudent pseudonym key\0" + secret).hexdigest()[:8]
+
+
+def pseudonym(secret: bytes, student: str) -> str:
+    """``s`` and 16 hex digits: HMAC-SHA256 of the id. Two of a million students share one with probability 3e-8."""
+    return "s" + hmac.digest(secret, student.encode("utf-8", "surrogatepass"), "sha256").hex()[:16]
+
+
+_EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.[A-Za-z]{2,24}\b")
+_URL = re.compile(
+    r"(?i)(\bhttps?://)(?:[^\s/@'\"<>]{1,100}@)?([^\s/'\"<>)]{1,253})(/(?:~|home/|user/|users/|u/|edit/)?)([^\s/'\"<>)]*)"
+)
+_USER_HOST = re.compile(r"(?i)^([a-z0-9_-]+)\.(pencilcode\.net|github\.io|gitlab\.io|repl\.co)(:\d+)?$")
+_USER_SITES = re.compile(r"(?i)^(www\.)?(github\.com|gitlab\.com|bitbucket\.org|replit\.com|gist\.github\.com)$")
+_NAME = re.compile(
+    r"(?im)^([ \t]*(?:#+|//+|/?\*+|--|<!--|\"{3}|'{3})?[ \t]*[\"']{0,3}(?:(?:student|author|created by|written by"
+    r"|made by|user ?name|full ?name|first ?name|last ?name|name|cadet|e-?mail|login|team ?mates?|partner|by)s?)"
+    r"[ \t]*:[ \t]*)"
+    r"(?=\S)([^\n]*)$"
+)
+_COMMENT = re.compile(r"[ \t]*(#|//|/?\*|--|<!--|\"{3}|'{3})")
+
+
+def scrub(text: str, what: tuple[Scrub, ...], counts: Counter[str]) -> str:
+    """The text less what identifies somebody: e-mail addresses, user names in URLs, ``Name:`` lines in comments.
+
+    ``counts`` grows by what was replaced. Layout and line numbers stay.
+    """
+    if "urls" in what and "://" in text:
+        text = _URL.sub(lambda match: _url(match, counts), text)
+    if "emails" in what and "@" in text:
+        text, count = _EMAIL.subn("<email>", text)
+        counts["emails"] += count
+    if "names" in what and ":" in text:
+        text = _NAME.sub(lambda match: _name(match, text, counts), text)
+    return text
+
+
+def _url(match: re.Match[str], counts: Counter[str]) -> str:
+    """A URL less the user: before an @, in a personal host or path."""
+    scheme, host, slash, first = match.groups()
+    whole = match.group(0)
+    personal = _USER_HOST.match(host)
+    if personal:
+        host = f"<user>.{personal[2]}{personal[3] or ''}"
+    if first and (slash != "/" or _USER_SITES.match(host)):
+        first = "<user>"
+    if first.startswith("~"):
+        first = "<user>"
+    cleaned = f"{scheme}{host}{slash}{first}"
+    counts["urls"] += cleaned != whole
+    return cleaned
+
+
+def _name(match: re.Match[str], text: str, counts: Counter[str]) -> str:
+    """A ``Name: ...`` line of a comment, or of a docstring at the top, less the name. Elsewhere it is code."""
+    line = match.group(0)
+    if not _COMMENT.match(line) and not _in_docstring(text, match.start()):
+        return line
+    counts["names"] += 1
+    return f"{match.group(1)}<name>"
+
+
+def _in_docstring(text: str, at: int) -> bool:
+    """Whether an odd number of triple quotes stands before a place, i.e. it lies within a string of several lines."""
+    before = text[:at]
+    return before.count('"""') % 2 == 1 or before.count("'''") % 2 == 1
+
+
+@dataclasses.dataclass(slots=True)
+class Veil:
+    """What stands between a source and everything that prints or keeps: pseudonyms and scrubbed texts, with counts."""
+
+    section: PrivacySection
+    secret: bytes | None
+    counts: Counter[str]
+
+    def __call__(self, piece: Piece) -> Piece:
+        """The piece as the rest of the toolkit may see it."""
+        if self.secret is not None:
+            piece = dataclasses.replace(piece, student=pseudonym(self.secret, piece.student))
+        if self.section.scrub:
+            piece = dataclasses.replace(piece, submissions=tuple(map(self._scrubbed, piece.submissions)))
+        return piece
+
+    def _scrubbed(self, s: Submission) -> Submission:
+        what = self.section.scrub
+        return dataclasses.replace(
+            s,
+            code=scrub(s.code, what, self.counts),
+            feedback=None if s.feedback is None else scrub(s.feedback, what, self.counts),
+            talk=tuple(Talk(t.role, scrub(t.text, what, self.counts)) for t in s.talk),
+            more={k: scrub(v, what, self.counts) if isinstance(v, str) else v for k, v in s.more.items()},
+        )
+
+
+def veil(section: PrivacySection, say: Callable[[str], None] = lambda text: None) -> Veil:
+    """The veil that a recipe asks for. Raises SimstudentError when its key cannot be had."""
+    return Veil(section, key(section, say) if section.ids == "hash" else None, Counter())
+
+
+SCRUBS: tuple[str, ...] = get_args(Scrub)
