@@ -1,4 +1,4 @@
-"""The command line: ``simstudent doctor | validate | preview | sft | rollout | evaluate``."""
+"""The command line: ``simstudent doctor | validate | data | preview | sft | rollout | evaluate``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simstudent import __version__
+from simstudent.cli_data import add_parser
 from simstudent.errors import SimstudentError
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("validate", _validate, "Check recipes: every mistake with its line; what a run would still need.")
     sub.add_argument("recipes", nargs="+", metavar="RECIPE")
+
+    add_parser(commands)
 
     sub = command("preview", _preview, "Show training dialogues as the model sees them: turns, and what is trained.")
     sub.add_argument("recipe", metavar="RECIPE")

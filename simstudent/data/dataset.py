@@ -112,7 +112,8 @@ def manifest(folder: Path) -> dict[str, Any]:
 
 
 def assignments(folder: Path) -> dict[str, Assignment]:
-    """The assignments of a dataset by id."""
+    """The assignments of a dataset by id. Raises SimstudentError when it is none, or damaged."""
+    manifest(folder)
     path = folder / "assignments.jsonl"
     try:
         with path.open("rb") as file:

@@ -29,7 +29,7 @@ from simstudent.data.rows import Skips, Unit
 from simstudent.data.sources import LogSource, Source, module
 from simstudent.data.sources.corpora import CourseSource, FunctionSource
 from simstudent.errors import SimstudentError
-from simstudent.runs import write_json
+from simstudent.runs import differences, write_json
 
 if TYPE_CHECKING:
     import pyarrow
@@ -89,17 +89,20 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _stage(folder: Path, plan: Mapping[str, Any]) -> Path:
+def _stage(folder: Path, plan: dict[str, Any]) -> Path:
     """The folder of staged parts, new or of the same import. Raises SimstudentError when it is another's."""
     stage = folder / STAGE
     if (folder / dataset.MANIFEST).exists():
         raise SimstudentError(f"{folder} holds a dataset already; name another folder, or delete it")
     if stage.exists():
         there = stage / "plan.json"
-        if not there.exists() or json.loads(there.read_bytes()) != plan:
+        changed = differences(json.loads(there.read_bytes()), plan) if there.exists() else []
+        if changed:
             raise SimstudentError(
-                f"{folder} holds an unfinished import with other settings; delete {stage} to start over"
+                f"{folder} holds an unfinished import with other settings ({'; '.join(changed)}); "
+                f"delete {stage} to start over"
             )
+        write_json(there, plan)
         return stage
     if folder.exists() and any(folder.iterdir()):
         raise SimstudentError(f"{folder} is not empty; name a new folder for the dataset")
@@ -263,9 +266,9 @@ def _bring_together(
             whole = _ordered(base, [file], "ANTI")
             if (part := _write(path, _trajectories(whole, name, skips))) is not None:
                 parts.append(part)
-        total = base.execute("SELECT count(*) FROM split").fetchone()
-        if total is not None and total[0]:
-            say(f"Sorting the rows of {total[0]:,} trajectories that the log tells in several")
+        ((total,),) = base.execute("SELECT count(*) FROM split").fetchall()
+        if total:
+            say(f"Sorting the rows of {total:,} trajectories that the log tells in several")
             made = _trajectories(_ordered(base, files, "SEMI"), name, skips)
             parts += _write_many(folder, len(files), made)
     return parts
@@ -274,12 +277,12 @@ def _bring_together(
 def _ordered(base: Any, files: list[str], join: str) -> Iterator[dict[str, Any]]:
     """The pieces whose key stands several times (SEMI), sorted, or those whose key stands once (ANTI), as they came."""
     order = " ORDER BY p.student, p.assignment, p.filename, p.file_row_number" if join == "SEMI" else ""
-    base.execute(
+    found = base.sql(
         "SELECT p.* FROM read_parquet(?, filename=true, file_row_number=true) p "
         f"{join} JOIN split s ON p.student = s.student AND p.assignment = s.assignment{order}",
-        [files],
+        params=[files],
     )
-    for batch in base.to_arrow_reader(256):
+    for batch in found.to_arrow_reader(256):
         yield from batch.to_pylist()
 
 

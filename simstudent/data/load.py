@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 class Log:
     """A source, opened: a stream of trajectories, and what becomes known while it is read to its end.
 
-    ``assignments`` (grows), ``skips``: rows left out, ``scrubbed``: what privacy has removed, by kind.
+    ``assignments`` are complete once the first trajectory has come. ``skips``: rows left out; ``scrubbed``: what
+    privacy has removed, by kind; both complete at the end.
     """
 
     assignments: dict[str, Assignment]

@@ -7,15 +7,19 @@ the share of agreement is reported.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 
-from graders import Grade, Pool, Problem
+from graders import Grade, Pool, outcomes
 from graders.cache import GradeCache
+from graders.feedback import feedback
 from simstudent.cache import cache_folder
-from simstudent.data.records import Assignment, Submission, Trajectory
+from simstudent.data.records import Assignment, Submission, Trajectory, outcome_of
 from simstudent.errors import SimstudentError
 from simstudent.recipe import GraderSection
+
+_AT_ONCE = 512  # trajectories handed to the graders together
 
 AGREE = 1e-3
 """Logged and regraded scores that differ by less agree (logs are often rounded to four digits)."""
@@ -59,26 +63,33 @@ def regrade(
     Raises SimstudentError when the graders themselves fail: a dialogue must not tell a student's program is
     wrong because a worker died.
     """
-    items: list[tuple[str, Problem]] = []
-    for t in trajectories:
-        problem = assignments[t.assignment].problem
-        if problem is not None:
-            items += [(s.code, problem) for s in t.submissions]
-    fresh = pool.grade_many(items)
     done, found = 0, {}
-    for t in trajectories:
-        problem = assignments[t.assignment].problem
-        if problem is None:
-            found[t.key] = tuple(_logged(s) for s in t.submissions)
-            continue
-        grades = tuple(next(fresh) for _ in t.submissions)
-        for number, grade in enumerate(grades, 1):
-            if grade.status == "grader_error":
-                raise SimstudentError(f"the grader failed on {t.key}, submission {number}: {grade.message}")
+    for t, grades in graded(trajectories, assignments, pool):
+        if assignments[t.assignment].problem is not None:
+            for number, grade in enumerate(grades, 1):
+                if grade.status == "grader_error":
+                    raise SimstudentError(f"the grader failed on {t.key}, submission {number}: {grade.message}")
+            done += len(grades)
+            progress(done)
         found[t.key] = grades
-        done += len(grades)
-        progress(done)
     return found
+
+
+def graded(
+    trajectories: Iterable[Trajectory], assignments: Mapping[str, Assignment], pool: Pool
+) -> Iterator[tuple[Trajectory, tuple[Grade, ...]]]:
+    """The trajectories of a stream, each with the grades of its submissions.
+
+    Without tests it is the logged grade. Failures of the graders come as ``grader_error``.
+    """
+    stream = iter(trajectories)
+    while held := list(islice(stream, _AT_ONCE)):
+        problems = [assignments[t.assignment].problem for t in held]
+        fresh = pool.grade_many(
+            (s.code, problem) for t, problem in zip(held, problems, strict=True) if problem for s in t.submissions
+        )
+        for t, problem in zip(held, problems, strict=True):
+            yield t, tuple(_logged(s) if problem is None else next(fresh) for s in t.submissions)
 
 
 def _logged(submission: Submission) -> Grade:
@@ -95,3 +106,59 @@ def disagreements(trajectories: Sequence[Trajectory], grades: Mapping[str, Seque
         for number, (s, grade) in enumerate(zip(t.submissions, grades[t.key], strict=True), 1)
         if s.grade is not None and abs(s.grade - grade.score) >= AGREE
     ]
+
+
+@dataclass(slots=True)
+class Agreement:
+    """How often the graders say what the log says, by assignment; `rewrite` counts as it goes."""
+
+    rows: dict[str, list[int]] = field(default_factory=dict)
+    """Assignment -> submissions with a logged grade and tests, those that agree."""
+    disagreements: list[Disagreement] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    """Submissions that the graders failed on: not graded, whatever the log says."""
+    graded: int = 0
+
+    @property
+    def share(self) -> float | None:
+        """The share of logged grades that agree, over all assignments; None when there is none to compare."""
+        compared = sum(row[0] for row in self.rows.values())
+        return sum(row[1] for row in self.rows.values()) / compared if compared else None
+
+
+def rewrite(
+    trajectories: Iterable[Trajectory],
+    assignments: Mapping[str, Assignment],
+    pool: Pool,
+    agreement: Agreement,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Iterator[Trajectory]:
+    """The trajectories with the graders' grades and full feedback in place of the logged ones.
+
+    The logged grade stays in ``more`` as ``logged_grade``, the outcome of each test as ``tests``. A submission that
+    the graders failed on has no grade, and is listed. Submissions to assignments without tests stay as they are.
+    """
+    for t, grades in graded(trajectories, assignments, pool):
+        problem = assignments[t.assignment].problem
+        if problem is None:
+            yield t
+            continue
+        row = agreement.rows.setdefault(t.assignment, [0, 0])
+        made = []
+        for number, (s, grade) in enumerate(zip(t.submissions, grades, strict=True), 1):
+            more = {**s.more, "logged_grade": s.grade, "tests": outcomes(grade)}
+            if grade.status == "grader_error":
+                agreement.failures.append(f"{t.key}, submission {number}: {grade.message}")
+                made.append(dataclasses.replace(s, grade=None, feedback=None, more=more))
+                continue
+            if s.grade is not None:
+                same = abs(s.grade - grade.score) < AGREE
+                row[0] += 1
+                row[1] += same
+                if not same:
+                    agreement.disagreements.append(Disagreement(t.key, number, s.grade, grade))
+            told = feedback(grade, problem, "full")
+            made.append(dataclasses.replace(s, grade=grade.score, feedback=told, more=more))
+        agreement.graded += len(grades)
+        progress(agreement.graded)
+        yield dataclasses.replace(t, submissions=tuple(made), outcome=outcome_of(tuple(made)))

@@ -1,0 +1,201 @@
+"""``simstudent data import | inspect | validate | regrade | split``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simstudent.errors import SimstudentError
+
+if TYPE_CHECKING:
+    from simstudent.data.load import Log
+    from simstudent.recipe import GraderSection
+
+Say = Callable[[str], None]
+
+
+def add_parser(commands: Any) -> None:
+    """Add ``data`` and its commands."""
+    text = "From a log to a dataset: import, look at it, check it, regrade it, split it."
+    data = commands.add_parser("data", help=text, description=text)
+    kinds = data.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = kinds.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command("import", _import, "Read the recipe's log, of any size, into a dataset: students as pseudonyms.")
+    sub.add_argument("recipe", metavar="RECIPE")
+    sub.add_argument("--to", required=True, metavar="FOLDER", help="the dataset to make")
+    sub.add_argument("--workers", type=int, help="processes that read (default: one per core)")
+
+    sub = command("inspect", _inspect, "Counts, lengths, grades, languages, time span and examples.")
+    sub.add_argument("data", metavar="RECIPE|DATASET")
+    sub.add_argument("--html", metavar="FILE", help="also write a page with plots")
+
+    sub = command("validate", _validate, "Read every row and list those that are broken; write nothing.")
+    sub.add_argument("data", metavar="RECIPE|DATASET")
+
+    sub = command("regrade", _regrade, "Run every logged submission through the graders; tell where the log disagrees.")
+    sub.add_argument("data", metavar="RECIPE|DATASET")
+    sub.add_argument("--to", metavar="FOLDER", help="write the dataset with the graders' grades and feedback")
+    sub.add_argument("--show", type=int, default=10, help="disagreements to show (default 10)")
+
+    sub = command("split", _split, "Select and split as the recipe says; show counts and leaks.")
+    sub.add_argument("recipe", metavar="RECIPE")
+    sub.add_argument("--csv", metavar="FILE", help="write student, assignment and side of every trajectory")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _opened(name: str, *, skip: bool = False) -> tuple[Log, GraderSection]:
+    """The log of a recipe, or a dataset, with the grader settings. ``skip``: go on after broken rows."""
+    from simstudent.data.dataset import DatasetSource
+    from simstudent.data.load import open_log
+    from simstudent.data.privacy import PrivacySection
+    from simstudent.recipe import GraderSection, load_recipe
+
+    if Path(name).is_dir():
+        source = DatasetSource(kind="dataset", folder=Path(name))
+        return open_log(source, PrivacySection(ids="keep")), GraderSection()
+    recipe = load_recipe(name)
+    log = open_log(recipe.data.source, recipe.data.privacy, _say)
+    if skip:
+        log.skips.stop = False
+    return log, recipe.grader
+
+
+def _import(args: argparse.Namespace) -> None:
+    from simstudent.data import importing
+    from simstudent.recipe import load_recipe
+
+    recipe = load_recipe(args.recipe)
+    if args.workers is not None and args.workers < 1:
+        raise SimstudentError(f"--workers must be at least 1, not {args.workers}")
+    data = recipe.data
+    made = importing.run(data.source, data.privacy, Path(args.to), workers=args.workers, say=_say)
+    facts = made.facts
+    _say(f"{facts['trajectories']:,} trajectories, {facts['submissions']:,} submissions")
+    for reason, count in facts["skipped"].items():
+        _say(f"  {count:,} rows left out: {reason}")
+    for what, count in facts["scrubbed"].items():
+        _say(f"  {count:,} {what} removed")
+    _say(f"Dataset: {made.folder}\nUse it: data.source: {{kind: dataset, folder: {made.folder}}}")
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from simstudent.data import inspect, inspect_page
+
+    log, _ = _opened(args.data)
+    summary = inspect.summarise(log.trajectories)
+    notes = [*log.skips.text(), *(f"  {count:,} {what} removed" for what, count in log.scrubbed.items())]
+    name = Path(args.data).name
+    Console().print(inspect_page.terminal(summary, log.assignments, notes, name))
+    if args.html:
+        Path(args.html).write_text(inspect_page.page(summary, log.assignments, notes, name), encoding="utf-8")
+        _say(f"Page: {args.html}")
+
+
+def _validate(args: argparse.Namespace) -> int:
+    log, _ = _opened(args.data, skip=True)
+    trajectories = submissions = 0
+    for t in log.trajectories:
+        trajectories += 1
+        submissions += len(t.submissions)
+    _say(f"{args.data}: {trajectories:,} trajectories, {submissions:,} submissions")
+    for line in [*log.skips.text(), *(f"  {line}" for line in log.skips.examples[1:])]:
+        _say(line)
+    return 2 if len(log.skips) else 0
+
+
+def _regrade(args: argparse.Namespace) -> int:
+    from simstudent.data import dataset, regrade
+    from simstudent.data.regrade import Agreement
+    from simstudent.runs import write_lines
+
+    folder = None if args.to is None else Path(args.to)
+    if folder is not None and folder.exists() and any(folder.iterdir()):
+        raise SimstudentError(f"{folder} is not empty; name a new folder for the dataset")
+    agreement = Agreement()
+    log, section = _opened(args.data)
+    stream = chain(list(islice(log.trajectories, 1)), log.trajectories)  # with the first one all assignments are known
+    assignments = regrade.limited(log.assignments, section)
+    with regrade.open_pool(section) as pool:
+        made = regrade.rewrite(stream, assignments, pool, agreement, _progress())
+        if folder is None:
+            for _ in made:
+                pass
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            part = dataset.write_part(folder / "part-00000.parquet", made)
+            lines = (
+                {"key": d.key, "submission": d.number, "logged": d.logged, **d.grade.to_dict()}
+                for d in agreement.disagreements
+            )
+            write_lines(folder / "disagreements.jsonl", lines)
+            facts = {"source": {"kind": "regraded"}, **{name: part[name] for name in ("trajectories", "submissions")}}
+            dataset.finish(folder, log.assignments, [part], facts)
+    _report(agreement, args.show)
+    if folder is not None:
+        _say(f"Dataset: {folder} (disagreements.jsonl lists where the log says something else)")
+    return 1 if agreement.failures else 0
+
+
+def _progress(every: int = 2000) -> Callable[[int], None]:
+    """A line now and then while submissions are graded."""
+    state = {"next": every}
+
+    def tell(done: int) -> None:
+        if done >= state["next"]:
+            state["next"] = done - done % every + every
+            _say(f"  {done:,} submissions graded")
+
+    return tell
+
+
+def _report(agreement: Any, show: int) -> None:
+    _say(f"{agreement.graded:,} submissions graded")
+    if agreement.share is None:
+        _say("The log has no grades to compare with.")
+    else:
+        _say(f"Agreement with the log: {100 * agreement.share:.2f} %")
+        for name, (compared, same) in sorted(agreement.rows.items(), key=lambda pair: pair[1][1] - pair[1][0]):
+            if same < compared:
+                _say(f"  {name}: {same:,} of {compared:,} agree ({100 * same / compared:.1f} %)")
+        for d in agreement.disagreements[:show]:
+            why = d.grade.message or next((t.detail for t in d.grade.tests if t.status != "pass"), "all tests passed")
+            _say(f"  {d.key}, submission {d.number}: logged {d.logged:.3f}, graded {d.grade.score:.3f} ({why:.100})")
+        if len(agreement.disagreements) > show:
+            _say(f"  ... and {len(agreement.disagreements) - show:,} more")
+    for line in agreement.failures[:show]:
+        _say(f"  the graders failed: {line}")
+    if agreement.failures:
+        _say(f"The graders failed on {len(agreement.failures):,} submissions, which have no grade now.")
+
+
+def _split(args: argparse.Namespace) -> None:
+    import csv
+
+    from simstudent.data.load import attrition_text, prepare
+    from simstudent.recipe import load_recipe
+
+    recipe = load_recipe(args.recipe)
+    data = prepare(recipe.data, recipe.seed, _say)
+    _say(attrition_text(data.attrition))
+    for side, held in data.sides.items():
+        students, submissions = len({t.student for t in held}), sum(len(t.submissions) for t in held)
+        _say(f"  {side}: {students:,} students, {len(held):,} trajectories, {submissions:,} submissions")
+    if args.csv:
+        with Path(args.csv).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["student", "assignment", "side"])
+            writer.writerows((t.student, t.assignment, side) for side, held in data.sides.items() for t in held)
+        _say(f"Sides: {args.csv}")
