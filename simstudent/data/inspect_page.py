@@ -139,7 +139,7 @@ def _days(summary: Summary) -> str:
     days = {datetime.date.fromisoformat(day): count for day, count in sorted(summary.days.items())}
     figure = Figure(figsize=(4.2, 2.6), layout="constrained")
     axes = figure.add_subplot()
-    axes.bar(list(days), list(days.values()), width=max(1.0, len(days) / 400), color="#3b6ea5")  # type: ignore[arg-type]
+    axes.bar(list(days), list(days.values()), width=max(1.0, len(days) / 400), color="#3b6ea5")
     axes.set_ylabel("events")
     axes.set_xlabel("day")
     axes.tick_params(axis="x", rotation=30)
