@@ -84,6 +84,8 @@ def _import(args: argparse.Namespace) -> None:
     _say(f"{facts['trajectories']:,} trajectories, {facts['submissions']:,} submissions")
     for reason, count in facts["skipped"].items():
         _say(f"  {count:,} rows left out: {reason}")
+    for what, count in facts["notes"].items():
+        _say(f"  {count:,} {what}")
     for what, count in facts["scrubbed"].items():
         _say(f"  {count:,} {what} removed")
     _say(f"Dataset: {made.folder}\nUse it: data.source: {{kind: dataset, folder: {made.folder}}}")
@@ -137,8 +139,7 @@ def _regrade(args: argparse.Namespace) -> int:
             folder.mkdir(parents=True, exist_ok=True)
             part = dataset.write_part(folder / "part-00000.parquet", made)
             lines = (
-                {"key": d.key, "submission": d.number, "logged": d.logged, **d.grade.to_dict()}
-                for d in agreement.disagreements
+                {"key": d.key, "submission": d.number, "logged": d.logged, **d.grade.to_dict()} for d in agreement.told
             )
             write_lines(folder / "disagreements.jsonl", lines)
             facts = {"source": {"kind": "regraded"}, **{name: part[name] for name in ("trajectories", "submissions")}}
@@ -166,15 +167,17 @@ def _report(agreement: Any, show: int) -> None:
     if agreement.share is None:
         _say("The log has no grades to compare with.")
     else:
-        _say(f"Agreement with the log: {100 * agreement.share:.2f} %")
-        for name, (compared, same) in sorted(agreement.rows.items(), key=lambda pair: pair[1][1] - pair[1][0]):
-            if same < compared:
+        what = " (the log says only right or wrong: full marks or not is compared)" if agreement.verdicts else ""
+        _say(f"Agreement with the log: {100 * agreement.share:.2f} %{what}")
+        for name, row in sorted(agreement.rows.items(), key=lambda pair: agreement.same(pair[1]) - pair[1][0]):
+            if (same := agreement.same(row)) < (compared := row[0]):
                 _say(f"  {name}: {same:,} of {compared:,} agree ({100 * same / compared:.1f} %)")
-        for d in agreement.disagreements[:show]:
+        told = agreement.told
+        for d in told[:show]:
             why = d.grade.message or next((t.detail for t in d.grade.tests if t.status != "pass"), "all tests passed")
             _say(f"  {d.key}, submission {d.number}: logged {d.logged:.3f}, graded {d.grade.score:.3f} ({why:.100})")
-        if len(agreement.disagreements) > show:
-            _say(f"  ... and {len(agreement.disagreements) - show:,} more")
+        if len(told) > show:
+            _say(f"  ... and {len(told) - show:,} more")
     for line in agreement.failures[:show]:
         _say(f"  the graders failed: {line}")
     if agreement.failures:

@@ -128,6 +128,7 @@ def _finish(
         "trajectories": sum(p["trajectories"] for p in parts),
         "submissions": sum(p["submissions"] for p in parts),
         "skipped": dict(skips.reasons),
+        "notes": dict(skips.notes),
         "scrubbed": dict(scrubbed),
     }
     dataset.finish(folder, known, parts, facts)
@@ -208,6 +209,7 @@ def read_unit(source: LogSource, privacy: PrivacySection, unit: Unit, stage: Pat
         "assignments": [a.to_dict() for name, a in known.items() if name not in described],
         "reasons": dict(skips.reasons),
         "examples": skips.examples,
+        "notes": dict(skips.notes),
         "scrubbed": dict(cover.counts),
     }
     write_json(stage / f"unit-{number:06}.json", facts)
@@ -237,6 +239,7 @@ def _summary(stage: Path, count: int, source: LogSource) -> tuple[dict[str, Assi
             known.setdefault(raw["id"], Assignment.from_dict(raw))
         skips.reasons.update(facts["reasons"])
         skips.examples = (skips.examples + facts["examples"])[:20]
+        skips.notes.update(facts["notes"])
         scrubbed.update(facts["scrubbed"])
     skips.stop = source.on_bad_row == "stop"
     return known, skips, scrubbed

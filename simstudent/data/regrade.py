@@ -34,6 +34,15 @@ class Disagreement:
     logged: float
     grade: Grade
 
+    @property
+    def verdict(self) -> bool:
+        """Whether they differ in full marks or not, and not just in how much was right."""
+        return _full(self.logged) != _full(self.grade.score)
+
+
+def _full(score: float) -> bool:
+    return score > 1 - AGREE
+
 
 def open_pool(section: GraderSection) -> Pool:
     """The grader processes of a recipe, with verdicts cached on disk. Close it (``with``)."""
@@ -99,13 +108,18 @@ def _logged(submission: Submission) -> Grade:
 
 
 def disagreements(trajectories: Sequence[Trajectory], grades: Mapping[str, Sequence[Grade]]) -> list[Disagreement]:
-    """Every submission whose logged grade is not the regraded one, in order."""
-    return [
+    """Every submission whose logged grade is not the regraded one, in order.
+
+    A log that holds no grade between 0 and 1 holds verdicts, right or wrong: then only the verdict is compared.
+    """
+    logged = {s.grade for t in trajectories for s in t.submissions}
+    found = [
         Disagreement(t.key, number, s.grade, grade)
         for t in trajectories
         for number, (s, grade) in enumerate(zip(t.submissions, grades[t.key], strict=True), 1)
         if s.grade is not None and abs(s.grade - grade.score) >= AGREE
     ]
+    return [d for d in found if d.verdict] if logged <= {0.0, 1.0, None} else found
 
 
 @dataclass(slots=True)
@@ -113,17 +127,35 @@ class Agreement:
     """How often the graders say what the log says, by assignment; `rewrite` counts as it goes."""
 
     rows: dict[str, list[int]] = field(default_factory=dict)
-    """Assignment -> submissions with a logged grade and tests, those that agree."""
+    """Assignment -> submissions with a logged grade and tests; those with the same grade; with the same verdict (full
+    marks or not)."""
+    partial: int = 0
+    """Logged grades between 0 and 1."""
     disagreements: list[Disagreement] = field(default_factory=list)
+    """Those in grade."""
     failures: list[str] = field(default_factory=list)
     """Submissions that the graders failed on: not graded, whatever the log says."""
     graded: int = 0
 
     @property
+    def verdicts(self) -> bool:
+        """Whether the log says only right or wrong, so that verdicts are what can be compared."""
+        return self.partial == 0
+
+    def same(self, row: Sequence[int]) -> int:
+        """The submissions of a row that agree."""
+        return row[2] if self.verdicts else row[1]
+
+    @property
+    def told(self) -> list[Disagreement]:
+        """The disagreements in what can be compared."""
+        return [d for d in self.disagreements if d.verdict or not self.verdicts]
+
+    @property
     def share(self) -> float | None:
         """The share of logged grades that agree, over all assignments; None when there is none to compare."""
         compared = sum(row[0] for row in self.rows.values())
-        return sum(row[1] for row in self.rows.values()) / compared if compared else None
+        return sum(map(self.same, self.rows.values())) / compared if compared else None
 
 
 def rewrite(
@@ -143,7 +175,7 @@ def rewrite(
         if problem is None:
             yield t
             continue
-        row = agreement.rows.setdefault(t.assignment, [0, 0])
+        row = agreement.rows.setdefault(t.assignment, [0, 0, 0])
         made = []
         for number, (s, grade) in enumerate(zip(t.submissions, grades, strict=True), 1):
             more = {**s.more, "logged_grade": s.grade, "tests": outcomes(grade)}
@@ -155,6 +187,8 @@ def rewrite(
                 same = abs(s.grade - grade.score) < AGREE
                 row[0] += 1
                 row[1] += same
+                row[2] += _full(s.grade) == _full(grade.score)
+                agreement.partial += 0 < s.grade < 1
                 if not same:
                     agreement.disagreements.append(Disagreement(t.key, number, s.grade, grade))
             told = feedback(grade, problem, "full")

@@ -47,6 +47,13 @@ class Skips:
         self.stop = on_bad_row == "stop"
         self.reasons: Counter[str] = Counter()
         self.examples: list[str] = []
+        self.notes: Counter[str] = Counter()
+        """What else is worth telling: rows that are no submissions by the recipe's own word, artefacts mended."""
+
+    def note(self, what: str, count: int = 1) -> None:
+        """Count something that is no mistake, and still worth telling."""
+        if count:
+            self.notes[what] += count
 
     def __call__(self, place: Place, reason: object) -> None:
         """Count a row. Raises SimstudentError when the recipe says stop."""
@@ -63,11 +70,12 @@ class Skips:
         return self.reasons.total()
 
     def text(self) -> list[str]:
-        """Lines for a person: how many rows were left out, why, and the first of them. None when there were none."""
+        """Lines for a person: how many rows were left out, why, and the first of them; then the notes."""
+        notes = [f"  {count:,} {what}" for what, count in self.notes.most_common()]
         if not len(self):
-            return []
+            return notes
         lines = [f"  {count:,} left out: {reason}" for reason, count in self.reasons.most_common(10)]
-        return [f"  skipped {len(self):,} broken rows", *lines, f"  the first: {self.examples[0]}"]
+        return [f"  skipped {len(self):,} broken rows", *lines, f"  the first: {self.examples[0]}", *notes]
 
 
 def files(path: Path, key: str) -> list[Path]:

@@ -16,9 +16,10 @@ from pydantic import Field
 
 from simstudent.data.dataset import DatasetSource
 from simstudent.data.sources.corpora import CourseSource, FunctionSource
+from simstudent.data.sources.progsnap2 import ProgSnap2Source
 from simstudent.data.sources.table import TableSource
 
-LogSource = TableSource
+LogSource = TableSource | ProgSnap2Source
 Source = Annotated[LogSource | DatasetSource | CourseSource | FunctionSource, Field(discriminator="kind")]
 
 
