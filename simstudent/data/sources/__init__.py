@@ -16,10 +16,11 @@ from pydantic import Field
 
 from simstudent.data.dataset import DatasetSource
 from simstudent.data.sources.corpora import CourseSource, FunctionSource
+from simstudent.data.sources.progfeed import ProgFeedSource
 from simstudent.data.sources.progsnap2 import ProgSnap2Source
 from simstudent.data.sources.table import TableSource
 
-LogSource = TableSource | ProgSnap2Source
+LogSource = TableSource | ProgSnap2Source | ProgFeedSource
 Source = Annotated[LogSource | DatasetSource | CourseSource | FunctionSource, Field(discriminator="kind")]
 
 
