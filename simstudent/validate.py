@@ -17,6 +17,12 @@ def notes(recipe: Recipe) -> list[str]:
                 found.append(f"data file {path} is not here")
         if source.assignments is None:
             found.append("no data.source.assignments: without tests there is no feedback from graders and no rollout")
+    for key in ("files", "release"):
+        place = getattr(source, key, None)
+        if place is not None and not place.exists() and not set("*?[") & set(place.name):
+            found.append(f"data.source.{key}: {place} is not here")
+    if getattr(source, "hub", None) and importlib.util.find_spec("datasets") is None:
+        found.append("data.source.hub needs the package datasets (extra 'train')")
     if importlib.util.find_spec("trl") is None:
         found.append("TRL is not installed, so sft.trainer was not checked; training needs the extra 'train'")
     if recipe.rollout.engine == "vllm" and importlib.util.find_spec("vllm") is None:

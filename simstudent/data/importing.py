@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from simstudent.data import dataset
 from simstudent.data.load import open_log
-from simstudent.data.pieces import Piece, merged
+from simstudent.data.pieces import Piece, add, merged
 from simstudent.data.privacy import PrivacySection, fingerprint, key, veil
 from simstudent.data.records import Assignment, Trajectory
 from simstudent.data.rows import Skips, Unit
@@ -236,7 +236,7 @@ def _summary(stage: Path, count: int, source: LogSource) -> tuple[dict[str, Assi
     for number in range(count):
         facts = _facts(stage, number)
         for raw in facts["assignments"]:
-            known.setdefault(raw["id"], Assignment.from_dict(raw))
+            add(known, Assignment.from_dict(raw))
         skips.reasons.update(facts["reasons"])
         skips.examples = (skips.examples + facts["examples"])[:20]
         skips.notes.update(facts["notes"])

@@ -10,8 +10,9 @@ import datetime
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from simstudent.data.records import Submission, Trajectory, outcome_of
+from simstudent.data.records import Assignment, Submission, Trajectory, outcome_of
 from simstudent.data.rows import BadRowError, Place, Skips
+from simstudent.errors import SimstudentError
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,22 @@ class Piece:
     submissions: tuple[Submission, ...]
     place: Place
     order: tuple[float, ...] = ()
+
+
+def add(known: dict[str, Assignment], assignment: Assignment) -> None:
+    """Add what a part of a log says of an assignment: with tests it says more than without.
+
+    Raises SimstudentError when another part has other words or tests, since one grader could not serve both.
+    """
+    there = known.setdefault(assignment.id, assignment)
+    if there == assignment or (assignment.problem is None and there.problem is not None):
+        return
+    if there.problem is not None or assignment.problem is None:
+        raise SimstudentError(
+            f"assignment {assignment.id!r} has another statement or other tests here than elsewhere in the log. Where "
+            "a course has changed it, data.source.per_course: true (FalconCode) makes one assignment for each course"
+        )
+    known[assignment.id] = assignment
 
 
 def merge(pieces: Sequence[Piece], source: str) -> Trajectory:

@@ -16,11 +16,12 @@ from pydantic import Field
 
 from simstudent.data.dataset import DatasetSource
 from simstudent.data.sources.corpora import CourseSource, FunctionSource
+from simstudent.data.sources.falconcode import FalconCodeSource
 from simstudent.data.sources.progfeed import ProgFeedSource
 from simstudent.data.sources.progsnap2 import ProgSnap2Source
 from simstudent.data.sources.table import TableSource
 
-LogSource = TableSource | ProgSnap2Source | ProgFeedSource
+LogSource = TableSource | FalconCodeSource | ProgSnap2Source | ProgFeedSource
 Source = Annotated[LogSource | DatasetSource | CourseSource | FunctionSource, Field(discriminator="kind")]
 
 
