@@ -136,7 +136,7 @@ def _preview(args: argparse.Namespace) -> None:
 
     recipe = load_recipe(args.recipe)
     encoder = make_encoder(recipe, load_tokenizer(recipe.model.id, recipe.model.revision))
-    data = prepare(recipe.data, recipe.seed)
+    data = prepare(recipe.data, recipe.seed, grader=recipe.grader)
     held = [t for side in data.sides.values() for t in side if args.student in (None, t.student)]
     if not held:
         raise SimstudentError(

@@ -47,6 +47,7 @@ def add_parser(commands: Any) -> None:
 
     sub = command("split", _split, "Select and split as the recipe says; show counts and leaks.")
     sub.add_argument("recipe", metavar="RECIPE")
+    sub.add_argument("--attrition", metavar="FILE", help="write the attrition table (.csv; .md, with the sides too)")
     sub.add_argument("--csv", metavar="FILE", help="write student, assignment and side of every trajectory")
 
 
@@ -187,18 +188,23 @@ def _report(agreement: Any, show: int) -> None:
 def _split(args: argparse.Namespace) -> None:
     import csv
 
-    from simstudent.data.load import attrition_text, prepare
+    from simstudent.data import report
+    from simstudent.data.load import choose
+    from simstudent.data.split import CELLS, SIDES
     from simstudent.recipe import load_recipe
 
     recipe = load_recipe(args.recipe)
-    data = prepare(recipe.data, recipe.seed, _say)
-    _say(attrition_text(data.attrition))
-    for side, held in data.sides.items():
-        students, submissions = len({t.student for t in held}), sum(len(t.submissions) for t in held)
-        _say(f"  {side}: {students:,} students, {len(held):,} trajectories, {submissions:,} submissions")
+    chosen = choose(recipe.data, recipe.seed, _say, recipe.grader)
+    for line in chosen.log.skips.text():
+        _say(line)
+    _say(report.terminal(chosen.attrition, chosen.division))
+    if args.attrition:
+        report.write(Path(args.attrition), chosen.attrition, chosen.division)
+        _say(f"Attrition table: {args.attrition}")
     if args.csv:
         with Path(args.csv).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["student", "assignment", "side"])
-            writer.writerows((t.student, t.assignment, side) for side, held in data.sides.items() for t in held)
+            sides = (*SIDES, *CELLS)
+            writer.writerows((t.student, t.assignment, place) for place, t in chosen.placed() if place in sides)
         _say(f"Sides: {args.csv}")

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from simstudent.data.privacy import PrivacySection
 from simstudent.data.sources import Source
+from simstudent.data.split import Cell, Side, SplitSection
 from simstudent.errors import SimstudentError
 from simstudent.recipe_errors import Lines, describe, parse_yaml
 from simstudent.section import Section
@@ -26,16 +27,6 @@ class ModelSection(Section):
     revision: str | None = None
     quantization: Literal["auto", "nf4", "none"] = "auto"
     """auto: NF4 (QLoRA) when training on an NVIDIA GPU, none elsewhere."""
-
-
-class SplitSection(Section):
-    """Shares of students: ``test`` of all, then ``validation`` of the rest. Seeded hashing of the student id."""
-
-    by: Literal["student"] = "student"
-    test: float = Field(0.2, gt=0, lt=1)
-    validation: float = Field(0.2, gt=0, lt=1)
-    seed: int | None = None
-    """Default: the recipe's seed."""
 
 
 class DataSection(Section):
@@ -119,7 +110,8 @@ class RolloutSection(Section):
     engine: Literal["transformers", "vllm"] = "transformers"
     methods: tuple[Method, ...] = ("base", "sft", "repeat-last", "constant-0", "constant-0.5", "reference")
     steps: int = Field(5, ge=1)
-    split: Literal["train", "validation", "test"] = "test"
+    split: Side | Cell = "test"
+    """A side, or a cell of a split by cells."""
     first_start: int = Field(1, ge=0)
     """The smallest number of the student's own submissions given as history (the paper: 3)."""
     limit: int | None = Field(None, ge=1)

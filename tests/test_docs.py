@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from simstudent.data.select import PLAIN, WITH_VALUE
+from simstudent.data.select import STEPS
 from simstudent.recipe import recipe_from_dict
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +34,7 @@ def keys(raw: Any, prefix: str = "") -> list[str]:
 
 
 def test_every_selection_step_is_documented() -> None:
-    assert all(f"`{name}" in TEXT for name in [*PLAIN, *WITH_VALUE])
+    assert all(f"`{name}" in TEXT for name in STEPS)
 
 
 def test_links_lead_somewhere() -> None:

@@ -5,24 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from simstudent.data import dataset
+from simstudent.data import attrition, dataset
+from simstudent.data.attrition import Attrition, Tally
 from simstudent.data.dataset import DatasetSource
+from simstudent.data.division import Division, divide
 from simstudent.data.pieces import Piece, group
 from simstudent.data.privacy import PrivacySection, veil
 from simstudent.data.records import Assignment, Corpus, Trajectory
 from simstudent.data.rows import Skips
-from simstudent.data.select import Attrition, select
+from simstudent.data.select import select
 from simstudent.data.sources import LogSource, Source, corpora, module
 from simstudent.data.sources.corpora import CourseSource, FunctionSource
-from simstudent.data.split import SIDES, Side, split
+from simstudent.data.split import CELLS, SIDES, Cell, Place, Side
 from simstudent.errors import SimstudentError
 
 if TYPE_CHECKING:
-    from simstudent.recipe import DataSection
+    from simstudent.recipe import DataSection, GraderSection
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +43,42 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Chosen:
+    """A recipe's data, selected and divided: a stream that can be read again, and what is known of all of it."""
+
+    log: Log
+    attrition: tuple[Attrition, ...]
+    division: Division
+    selected: Callable[[], Iterator[Trajectory]]
+
+    def placed(self) -> Iterator[tuple[Place, Trajectory]]:
+        """Every selected trajectory with its place: a side, a cell, or, in words, why it is on none."""
+        return zip(self.division.places, self.selected(), strict=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Data:
-    """What training and rollout read: assignments, trajectories by side, the attrition table, what was skipped."""
+    """What training and rollout read: assignments, trajectories by side, the attrition table, what was skipped.
+
+    ``cells``: in a split by cells, the parts of the test side; without it none.
+    """
 
     assignments: Mapping[str, Assignment]
     sides: Mapping[Side, tuple[Trajectory, ...]]
+    cells: Mapping[Cell, tuple[Trajectory, ...]]
     attrition: tuple[Attrition, ...]
+    division: Division
     skips: Skips
     scrubbed: Mapping[str, int]
+
+    def held(self, name: Side | Cell) -> tuple[Trajectory, ...]:
+        """The trajectories of a side or a cell. Raises SimstudentError when the split has no such cell."""
+        found = next((held for place, held in (*self.sides.items(), *self.cells.items()) if place == name), ())
+        if not found:
+            raise SimstudentError(
+                f"the split has no trajectory in {name}; there is: {', '.join((*SIDES, *self.cells))}"
+            )
+        return found
 
     @property
     def hash(self) -> str:
@@ -107,21 +138,61 @@ def read(source: Source, privacy: PrivacySection | None = None) -> Corpus:
     return Corpus(log.assignments, tuple(log.trajectories))
 
 
-def prepare(section: DataSection, seed: int, say: Callable[[str], None] = lambda text: None) -> Data:
-    """Source, selection and split of a recipe's data section; ``seed`` where the section names none."""
+def choose(
+    section: DataSection,
+    seed: int,
+    say: Callable[[str], None] = lambda text: None,
+    grader: GraderSection | None = None,
+) -> Chosen:
+    """Select and divide a recipe's data; ``seed`` where the section names none.
+
+    A dataset is read as a stream, once for each step that looks at all of it and twice besides; a log is in memory.
+    Raises SimstudentError when nothing is left, or no side can be made.
+    """
     log = open_log(section.source, section.privacy, say)
-    kept, attrition = select(log.trajectories, section.select)
-    if not kept:
-        raise SimstudentError("data.select left no trajectory:\n" + attrition_text(attrition))
-    s = section.split
-    sides = split(kept, seed=seed if s.seed is None else s.seed, test=s.test, validation=s.validation)
-    used = {t.assignment for t in kept}
-    known = {name: a for name, a in log.assignments.items() if name in used}
-    return Data(known, sides, attrition, log.skips, dict(log.scrubbed))
+    tally = Tally()
+    if isinstance(section.source, DatasetSource):
+        folder = section.source.folder
+        chosen = select(lambda: dataset.trajectories(folder), section.select, log.assignments, grader)
+        selected: Callable[[], Iterator[Trajectory]] = chosen.trajectories
+        stream = chosen.trajectories(tally)
+    else:
+        logged = tuple(log.trajectories)
+        chosen = select(lambda: iter(logged), section.select, log.assignments, grader)
+        kept = tuple(chosen.trajectories(tally))
+        selected, stream = kept.__iter__, iter(kept)
+    first = next(stream, None)
+    if first is None:
+        left = attrition.terminal(tally.table(chosen.stages))
+        raise SimstudentError(f"data.select left no trajectory:\n{left}")
+    division = divide(chain([first], stream), section.split, seed)
+    return Chosen(log, tally.table(chosen.stages), division, selected)
 
 
-def attrition_text(table: Sequence[Attrition]) -> str:
-    """The attrition table as aligned text."""
-    lines = [f"  {'step':<28}{'trajectories':>13}{'students':>10}{'submissions':>13}"]
-    lines += [f"  {r.step:<28}{r.trajectories:>13,}{r.students:>10,}{r.submissions:>13,}" for r in table]
-    return "\n".join(lines)
+def prepare(
+    section: DataSection,
+    seed: int,
+    say: Callable[[str], None] = lambda text: None,
+    grader: GraderSection | None = None,
+) -> Data:
+    """`choose`, with all trajectories of the sides in memory."""
+    chosen = choose(section, seed, say, grader)
+    sides: dict[Side, list[Trajectory]] = {side: [] for side in SIDES}
+    cells: dict[Cell, list[Trajectory]] = {cell: [] for cell in CELLS}
+    for place, t in chosen.placed():
+        if place in SIDES:
+            sides[place].append(t)
+        elif place in CELLS:
+            sides["test"].append(t)
+            cells[place].append(t)
+    used = {t.assignment for held in sides.values() for t in held}
+    log = chosen.log
+    return Data(
+        {name: a for name, a in log.assignments.items() if name in used},
+        {side: tuple(held) for side, held in sides.items()},
+        {cell: tuple(held) for cell, held in cells.items() if held},
+        chosen.attrition,
+        chosen.division,
+        log.skips,
+        dict(log.scrubbed),
+    )

@@ -63,14 +63,20 @@ def merge(pieces: Sequence[Piece], source: str) -> Trajectory:
     return Trajectory(pieces[0].student, pieces[0].assignment, made, outcome_of(made), source)
 
 
+def instant(time: str) -> float:
+    """A time as seconds since 1970. One without a time zone counts as UTC: only the order matters."""
+    known = datetime.datetime.fromisoformat(time)
+    return (known if known.tzinfo else known.replace(tzinfo=datetime.UTC)).timestamp()
+
+
 def _instants(times: Sequence[str | None]) -> list[float]:
-    """Times as seconds; none at all when one is unknown. Local times count as UTC: only their order matters."""
-    known = [datetime.datetime.fromisoformat(time) for time in times if time is not None]
+    """Times as seconds; none at all when one is unknown."""
+    known = [time for time in times if time is not None]
     if len(known) < len(times):
         return []
-    if len({time.tzinfo is None for time in known}) > 1:
+    if len({datetime.datetime.fromisoformat(time).tzinfo is None for time in known}) > 1:
         raise BadRowError("some of its times have a time zone and some have none, so they cannot be put in order")
-    return [(time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).timestamp() for time in known]
+    return [instant(time) for time in known]
 
 
 def group(pieces: Iterable[Piece], source: str, skips: Skips) -> Iterator[Trajectory]:

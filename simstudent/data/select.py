@@ -1,106 +1,155 @@
-"""Selection: named steps, applied in the recipe's order, each reporting what it dropped.
+"""Selection: named steps, applied in the recipe's order, each reporting what it left.
 
-A step is a function from trajectories to trajectories. A recipe names them in a list::
+A recipe names the steps (`simstudent.data.steps`) in a list::
 
     select: [stop_at_full_grade, drop_unchanged, min_submissions: 2]
+
+Data goes through them as a stream. A step that has to see all of it first costs one more reading, no memory for
+programs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from simstudent.data.records import Trajectory, outcome_of
+from simstudent.data import step_values as values
+from simstudent.data import steps
+from simstudent.data.attrition import Tally
+from simstudent.data.records import Assignment, Trajectory
+from simstudent.data.steps import Before, Each, Stream, each
 from simstudent.recipe_errors import closest
 
-
-def stop_at_full_grade(t: Trajectory) -> Trajectory | None:
-    """Cut after the first submission with full marks: what follows is no longer solving the task."""
-    for number, submission in enumerate(t.submissions, 1):
-        if submission.grade is not None and submission.grade >= 1.0:
-            return _with(t, number)
-    return t
+if TYPE_CHECKING:
+    from simstudent.recipe import GraderSection
 
 
-def drop_unchanged(t: Trajectory) -> Trajectory | None:
-    """Drop submissions whose program equals the one before, character for character."""
-    kept = [s for n, s in enumerate(t.submissions) if n == 0 or s.code != t.submissions[n - 1].code]
-    return replace(t, submissions=tuple(kept), outcome=outcome_of(tuple(kept)))
+Make = Callable[[Before, Any], Stream]
 
 
-def min_submissions(t: Trajectory, least: int) -> Trajectory | None:
-    """Keep trajectories of at least ``least`` submissions."""
-    return t if len(t.submissions) >= least else None
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A step that recipes may name: how it is made of its value, who reads the value, and an example of one."""
+
+    make: Make
+    value: Callable[[Any], Any] | None = None
+    example: str = ""
+    whole: bool = False
+    """It looks at all of the data before it decides."""
 
 
-def max_submissions(t: Trajectory, most: int) -> Trajectory | None:
-    """Keep trajectories of at most ``most`` submissions."""
-    return t if len(t.submissions) <= most else None
+def _plain(function: Each) -> Kind:
+    return Kind(lambda before, value: each(function))
 
 
-def min_best_grade(t: Trajectory, least: float) -> Trajectory | None:
-    """Keep trajectories that reach a grade of at least ``least`` (in [0, 1]) somewhere."""
-    return t if any(s.grade is not None and s.grade >= least for s in t.submissions) else None
+def _valued(function: Callable[[Trajectory, Any], Trajectory | None], value: Callable[[Any], Any], like: str) -> Kind:
+    return Kind(lambda before, given: each(lambda t: function(t, given)), value, like)
 
 
-def _with(t: Trajectory, count: int) -> Trajectory:
-    kept = t.submissions[:count]
-    return replace(t, submissions=kept, outcome=outcome_of(kept))
-
-
-Plain = Callable[[Trajectory], Trajectory | None]
-PLAIN: dict[str, Plain] = {"stop_at_full_grade": stop_at_full_grade, "drop_unchanged": drop_unchanged}
-WITH_VALUE: dict[str, tuple[Callable[..., Trajectory | None], type]] = {
-    "min_submissions": (min_submissions, int),
-    "max_submissions": (max_submissions, int),
-    "min_best_grade": (min_best_grade, float),
+STEPS: dict[str, Kind] = {
+    "language": Kind(steps.language, values.texts, "python"),
+    "assignment_kind": Kind(steps.assignment_kind, values.texts, "lab"),
+    "exam": Kind(steps.exam, values.flag, "false"),
+    "course": Kind(steps.course, values.texts, "CS1"),
+    "term": Kind(steps.term, values.texts, "Spring 2021"),
+    "where": Kind(steps.where, values.columns, "{section: A}"),
+    "one_assignment_per_lesson": Kind(steps.one_assignment_per_lesson, values.lesson, "lesson", whole=True),
+    "drop_runs": _plain(steps.drop_runs),
+    "drop_hints": _plain(steps.drop_hints),
+    "drop_redacted": Kind(steps.drop_redacted),
+    "drop_not_compiling": _plain(steps.drop_not_compiling),
+    "drop_unchanged": _plain(steps.drop_unchanged),
+    "drop_layout_changes": _plain(steps.drop_layout_changes),
+    "drop_renamings": _plain(steps.drop_renamings),
+    "drop_length_outliers": Kind(steps.drop_length_outliers, values.number, "3.5", whole=True),
+    "drop_possibly_cut": _valued(steps.drop_possibly_cut, values.what_to_drop, "trajectory"),
+    "drop_censored": _plain(steps.drop_censored),
+    "drop_regrade_mismatch": Kind(steps.drop_regrade_mismatch, values.what_to_drop, "submission"),
+    "stop_at_full_grade": _plain(steps.stop_at_full_grade),
+    "min_submissions": _valued(steps.min_submissions, values.whole_number, "2"),
+    "max_submissions": _valued(steps.max_submissions, values.whole_number, "50"),
+    "min_best_grade": _valued(steps.min_best_grade, values.grade, "0.5"),
+    "min_last_grade": _valued(steps.min_last_grade, values.grade, "0.5"),
+    "some_test_passed": _plain(steps.some_test_passed),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Attrition:
-    """What one step left: a row of the attrition table."""
+class Step:
+    """A step as a recipe writes it, with its value read."""
 
-    step: str
-    trajectories: int
-    students: int
-    submissions: int
+    label: str
+    kind: Kind
+    value: Any = None
 
 
-def check_step(step: str | dict[str, Any]) -> tuple[str, Plain]:
-    """The label and function of a step as written in a recipe. Raises ValueError with a suggestion."""
-    if isinstance(step, str):
-        if step in WITH_VALUE:
-            raise ValueError(f"selection step '{step}' needs a value, such as '{step}: 2'")
-        if step not in PLAIN:
-            raise ValueError(f"unknown selection step '{step}'; {closest(step, [*PLAIN, *WITH_VALUE])}")
-        return step, PLAIN[step]
-    if len(step) != 1:
+def check_step(step: str | Mapping[str, Any]) -> Step:
+    """The step that a recipe names. Raises ValueError with a suggestion."""
+    if not isinstance(step, str) and len(step) != 1:
         raise ValueError(f"a selection step is one name with one value, not {step!r}")
-    ((name, value),) = step.items()
-    if name in PLAIN:
-        raise ValueError(f"selection step '{name}' takes no value")
-    if name not in WITH_VALUE:
-        raise ValueError(f"unknown selection step '{name}'; {closest(name, [*PLAIN, *WITH_VALUE])}")
-    function, kind = WITH_VALUE[name]
-    if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else int):
-        raise ValueError(f"selection step '{name}' needs a value of type {kind.__name__}, not {value!r}")
-    return f"{name}: {value}", lambda t: function(t, value)
+    name, given = (step, None) if isinstance(step, str) else next(iter(step.items()))
+    if name not in STEPS:
+        raise ValueError(f"unknown selection step '{name}'; {closest(name, STEPS)}")
+    kind = STEPS[name]
+    if kind.value is None:
+        if not isinstance(step, str):
+            raise ValueError(f"selection step '{name}' takes no value")
+        return Step(name, kind)
+    if isinstance(step, str):
+        raise ValueError(f"selection step '{name}' needs a value, such as '{name}: {kind.example}'")
+    try:
+        return Step(f"{name}: {_written(given)}", kind, kind.value(given))
+    except ValueError as error:
+        raise ValueError(f"selection step '{name}' needs {error}") from None
+
+
+def _written(value: object) -> str:
+    """A value as a recipe would write it, on one line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_written, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {_written(v)}" for name, v in value.items()) + "}"
+    return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Steps bound to data: what they leave can be read any number of times."""
+
+    read: Callable[[], Iterator[Trajectory]]
+    steps: tuple[tuple[Step, Stream], ...]
+
+    def trajectories(self, tally: Tally | None = None) -> Iterator[Trajectory]:
+        """What all steps leave, as a stream; ``tally`` counts what each of them does."""
+        stream = self.read()
+        for stage in range(len(self.steps) + 1):
+            if stage:
+                stream = self.steps[stage - 1][1](stream)
+            if tally is not None:
+                stream = tally.watch(stage, stream)
+        return stream
+
+    @property
+    def stages(self) -> tuple[tuple[str, bool], ...]:
+        """Label and ``whole`` of each row of the attrition table."""
+        return (("logged", False), *((step.label, step.kind.whole) for step, _ in self.steps))
 
 
 def select(
-    trajectories: Iterable[Trajectory], steps: Sequence[str | dict[str, Any]]
-) -> tuple[tuple[Trajectory, ...], tuple[Attrition, ...]]:
-    """The trajectories that pass all steps, and the attrition table (first row: before any step)."""
-    kept = tuple(trajectories)
-    table = [_row("logged", kept)]
-    for step in steps:
-        label, function = check_step(step)
-        kept = tuple(t for t in map(function, kept) if t is not None)
-        table.append(_row(label, kept))
-    return kept, tuple(table)
+    read: Callable[[], Iterator[Trajectory]],
+    wanted: Sequence[str | Mapping[str, Any]],
+    assignments: Mapping[str, Assignment],
+    grader: GraderSection | None = None,
+) -> Selection:
+    """Bind the steps to data that ``read`` opens anew at each call; steps that need it look at all of it here.
 
-
-def _row(label: str, kept: Sequence[Trajectory]) -> Attrition:
-    return Attrition(label, len(kept), len({t.student for t in kept}), sum(len(t.submissions) for t in kept))
+    Raises SimstudentError when the data lacks what a step asks for.
+    """
+    made = Selection(read, ())
+    for step in map(check_step, wanted):
+        stream = step.kind.make(Before(assignments, made.trajectories, grader), step.value)
+        made = Selection(read, (*made.steps, (step, stream)))
+    return made

@@ -47,9 +47,9 @@ class Simulation:
 def prepare_simulation(recipe: Recipe, pool: Pool, say: Callable[[str], None]) -> Simulation:
     """Read the recipe's split, grade it, and lay out the starts. Raises SimstudentError when there is none."""
     r = recipe.rollout
-    data = prepare(recipe.data, recipe.seed)
+    data = prepare(recipe.data, recipe.seed, grader=recipe.grader)
     assignments = regrade.limited(data.assignments, recipe.grader)
-    held = data.sides[r.split]
+    held = data.held(r.split)
     untested = sorted({t.assignment for t in held if assignments[t.assignment].problem is None})
     if untested:
         raise SimstudentError(f"rollouts need tests; these assignments have none: {', '.join(untested[:5])}")

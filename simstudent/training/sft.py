@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simstudent.data import regrade
-from simstudent.data.load import Data, attrition_text, prepare
+from simstudent.data import regrade, report
+from simstudent.data.load import Data, prepare
 from simstudent.data.split import position
 from simstudent.dialogue.encode import Encoded, Encoder, Row, encode, make_encoder
 from simstudent.dialogue.serialize import dialogues
@@ -52,8 +52,8 @@ def training_set(recipe: Recipe, say: Callable[[str], None]) -> TrainingSet:
     from simstudent.training.models import load_tokenizer
 
     encoder = make_encoder(recipe, load_tokenizer(recipe.model.id, recipe.model.revision))
-    data = prepare(recipe.data, recipe.seed, say)
-    say(f"Data ({recipe.data.source.kind}):\n{attrition_text(data.attrition)}")
+    data = prepare(recipe.data, recipe.seed, say, recipe.grader)
+    say(f"Data ({recipe.data.source.kind}):\n{report.terminal(data.attrition, data.division)}")
     for line in data.skips.text():
         say(line)
     encoded = {}
@@ -132,6 +132,8 @@ def run_sft(
     if unfinished is None:
         run = create_run(root, recipe, facts)
         write_json(run / "template.json", rows.encoder.template.to_dict())
+        for name in ("attrition.csv", "data.md"):
+            report.write(run / name, rows.data.attrition, rows.data.division)
     else:
         run = unfinished
         _check_unchanged(run, facts)
