@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from graders.problem import VERSION, Grade, Problem
@@ -14,12 +15,16 @@ if TYPE_CHECKING:
     import sqlite3
 
 
+_PATIENCE = 60.0  # seconds that other processes may keep the file locked
+
+
 class GradeCache:
     """Grades by what decides them: the code, the problem (but for its statement), VERSION and Python's version.
 
     ``path`` is created when missing. Any number of threads and processes may read and write at once, and be
     killed while they do; a network file system will not do, as for any SQLite file in WAL mode. A
-    ``grader_error`` is never kept. Raises sqlite3.DatabaseError when ``path`` is some other kind of file.
+    ``grader_error`` is never kept. Raises sqlite3.DatabaseError when ``path`` is some other kind of
+    file, or locked for a minute.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -29,8 +34,8 @@ class GradeCache:
         self._lock = threading.Lock()
         self._pid = os.getpid()
         os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)  # noqa: PTH103, PTH100, PTH120
-        self._connection: sqlite3.Connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection: sqlite3.Connection = sqlite3.connect(self.path, timeout=_PATIENCE, check_same_thread=False)
+        _switch_to_wal(self._connection)
         self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.execute(
             "CREATE TABLE IF NOT EXISTS grades (key BLOB PRIMARY KEY, grade TEXT NOT NULL) WITHOUT ROWID"
@@ -63,6 +68,25 @@ class GradeCache:
         if self._pid != os.getpid():
             raise RuntimeError("a GradeCache belongs to the process that opened it; open another after a fork")
         return self._connection
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Turn on the write-ahead log, which the file remembers from then on.
+
+    Unlike any other statement this one fails at once, whatever the connection's timeout, while another process is about
+    to write, as when two create the file: two that wait with a shared lock to get an exclusive one would wait for ever.
+    """
+    import sqlite3
+
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 def _key(code: str | None, problem: Problem) -> bytes:

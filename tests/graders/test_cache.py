@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,21 @@ def test_survives_writers_being_killed(tmp_path: Path, add: Problem) -> None:
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert connection.execute("SELECT count(*) FROM grades").fetchone()[0] > 40
     connection.close()
+
+
+def test_waits_for_whoever_has_the_file_open_while_it_is_made(tmp_path: Path, add: Problem) -> None:
+    path = tmp_path / "grades.sqlite"
+    other = sqlite3.connect(path, check_same_thread=False)
+    other.execute("CREATE TABLE other (x)")
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):  # however long it is ready to wait
+        sqlite3.connect(path, timeout=60).execute("PRAGMA journal_mode=WAL")
+    end = threading.Timer(0.1, other.close)
+    end.start()
+    cache = GradeCache(path)
+    end.join()
+    cache.put(CODE, add, GRADE)
+    assert cache.get(CODE, add) == GRADE
 
 
 def test_refuses_another_kind_of_file(tmp_path: Path) -> None:

@@ -113,10 +113,14 @@ def test_broken_claims_are_just_wrong() -> None:
 @pytest.mark.parametrize("want", [1, [1, 2], {1, 2}, {1: 2}, set(range(5000)), "x"])
 def test_hostile_claims_cost_little(claim: bytes, want: Any) -> None:
     expected = expect(want)
-    begin = time.process_time()
     assert not same(claim, expected, 1e-9)
-    assert len(show(claim, 50)) <= 50
-    assert time.process_time() - begin < 0.2
+    seconds = []
+    for _ in range(3):  # the least of three: a busy machine makes CPU time longer, too
+        begin = time.thread_time()
+        same(claim, expected, 1e-9)
+        assert len(show(claim, 50)) <= 50
+        seconds.append(time.thread_time() - begin)
+    assert min(seconds) < 0.2
 
 
 def test_show() -> None:
