@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import builtins
 import io
+import marshal
 import math
 import random
 import sys
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
+from graders.blame import own_fault
+
+RUNS = 100  # that a script may ask for
 _SCRIPT = "<autograder>"  # the name its code was compiled with
 _ANYTHING = "0\n" * 20  # what a program prints that there is not: enough for most scripts to go on
 _TEXT = 20_000  # characters kept of what a script prints
@@ -39,40 +43,41 @@ class _State:
 
 
 def run(
-    script: CodeType, file: str, source: str, runs: tuple[tuple[str, str, str], ...] | None
-) -> tuple[Any, str, str, bool, list[str], list[tuple[str, list[bool], list[bool]]]]:
-    """Run a script: points (or None), why there are none, the text printed, whether a run is missing, the standard
-    input of each run asked for, and for each one had the text printed after it and what came of the comparisons, of
-    texts and of numbers.
+    script: bytes, file: str, source: str, runs: tuple[tuple[str, str, str], ...] | None
+) -> tuple[Any, str, bool, str, bool, list[str], list[tuple[str, list[bool], list[bool]]]]:
+    """Run a script: points (or None), why there are none, whether that is its own fault, the text printed, whether a
+    run is missing, the standard input of each run asked for, and for each one had the text printed after it and what
+    came of the comparisons, of texts and of numbers.
 
-    ``runs``: input, output and errors, in order; None to have every run answered with something, to see what a
-    script asks for. What is random in a script is the same every time.
+    ``script`` is marshalled code. ``runs``: input, output and errors, in order; None to have every run answered with
+    something, to see what a script asks for. What is random in a script is the same every time.
     """
     state = _State(file, source, runs)
     random.seed(42)  # as the published grader does
     text = sys.stdout = sys.stderr = io.StringIO()
     _install(state)
     points: Any = None
-    problem = ""
+    problem, own = "", False
     try:
         space = {"__name__": "testcase", "__builtins__": builtins, "open": _opener(state)}
-        exec(script, space)
+        exec(marshal.loads(script), space)
         points = space["test_passed"]()
         if not isinstance(points, (int, float)) or not math.isfinite(points):
             problem, points = f"test_passed() returned {str(points)[:40]!r}, which is no number of points", None
         else:
             print("Unit Test Returned:", points, file=text)
-    except KeyError as error:
-        problem = "it defines no test_passed()" if "test_passed" not in space else _error(error)
     except BaseException as error:
-        problem = _error(error)
+        problem, own = _error(error), own_fault(error)
+    own = bool(problem) and (own or not state.begins)  # nothing of the program's was there to be blamed
+    if problem and not own:
+        print(f"The autograder could not grade this output, which is worth no points: {problem}", file=text)
     whole = text.getvalue()
     ends = [*state.ends, len(whole)][1:]
     parts = zip(state.begins, ends, state.compared, state.equal, strict=True)
     seen = [(whole[begin:end][:_PART], compared[:_MARKS], equal[:_MARKS]) for begin, end, compared, equal in parts]
     if len(whole) > _TEXT:
         whole = whole[:_TEXT] + "\n...\n"
-    return None if points is None else float(points), problem, whole, state.missing, state.asked, seen
+    return None if points is None else float(points), problem, own, whole, state.missing, state.asked, seen
 
 
 def _error(error: BaseException) -> str:
@@ -129,6 +134,9 @@ def _functions(state: _State) -> dict[str, Any]:
             raise FileNotFoundError(2, "No such file or directory", str(filename))
         number, stdin = len(state.asked), get_inputs(input_list)
         state.asked.append(stdin)
+        if number >= RUNS:
+            state.missing = True
+            raise _MissingRunError
         if state.runs is None:
             out, err = _ANYTHING, ""
         elif state.missing or number >= len(state.runs) or state.runs[number][0] != stdin:

@@ -34,7 +34,7 @@ from collections.abc import Callable
 from types import CodeType, ModuleType
 from typing import Any, NoReturn
 
-from graders.encode import MAX_TEXT, error_bytes, traceback_text, value_claim
+from graders.encode import MAX_TEXT, error_bytes, repr_bytes, traceback_text, value_claim
 
 FRAME = struct.Struct("<cI")
 NULL, RESULT, STAGE = 1, 3, 4  # file descriptors: /dev/null, frames, and what `run` says of its pipe
@@ -200,12 +200,16 @@ def _run_function(request: dict[str, Any]) -> None:
         _claim(b"M")
         return
     _claim(b"L")
+    left = request["most"]
     for arguments, after in zip(request["tests"], request["after"], strict=True):
         values = marshal.loads(arguments)
         _timer(request["cpu"])
         try:
-            value = function(*values)
-            claim = value_claim((value, values) if after else value, request["claim"])
+            value = function(*values[0], **values[1]) if request["named"] else function(*values)
+            claim = value_claim((value, values) if after else value, min(left, request["claim"]))
+            if request["named"] and claim[0] == b"X":
+                claim = b"X", repr_bytes(value)
+            left -= len(claim[1])
         except MemoryError:
             _claim(b"Z")  # a fresh child, whose memory is free, runs the other tests
             return

@@ -10,33 +10,12 @@ from __future__ import annotations
 import cmath
 import marshal
 import math
-import struct
 from dataclasses import dataclass, field
 from typing import Any
 
-_INT = struct.Struct("<i")
-_FLOAT = struct.Struct("<d")
-_CONSTANTS: dict[bytes, Any] = {b"N": None, b"T": True, b"F": False, b".": ...}
-_PAIRS: dict[bytes, tuple[str, str]] = {
-    b"[": ("[", "]"), b"(": ("(", ")"), b"<": ("{", "}"), b">": ("frozenset({", "})"), b"{": ("{", "}"),
-}  # fmt: skip
-_MAX_DEPTH = 250
+from graders.reader import MAX_DEPTH, PAIRS, Node, UnreadableError, read, token
+
 _MAX_LEFT = 256  # elements of a set or dict that are compared pair by pair, having no twin of equal bytes
-_MAX_DIGITS = 80  # of 15 bits: more than a finite float reaches
-
-
-class UnreadableError(ValueError):
-    """Not a claim: malformed, or larger than the reader's bound."""
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A value read from a claim: its tag, its bytes, its items (keys and values in turn for a dict)."""
-
-    tag: bytes
-    raw: bytes
-    value: Any = None
-    items: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +31,7 @@ def expect(value: Any) -> Expected:
     """Encode a trusted value. Raises ValueError when it is no plain data."""
     raw = marshal.dumps(value, 2)
     budget = [len(raw) + 1]
-    node, _ = _read(raw, 0, budget, 0)
+    node, _ = read(raw, 0, budget, 0)
     return Expected(raw, node, len(raw) + 1 - budget[0])
 
 
@@ -62,7 +41,7 @@ def same(claim: bytes, expected: Expected, tolerance: float) -> bool:
     if claim == expected.raw:
         return True
     try:
-        node, end = _read(claim, 0, [expected.size], 0)
+        node, end = read(claim, 0, [expected.size], 0)
     except UnreadableError:
         return False
     return end == len(claim) and _match(node, expected.node, tolerance)
@@ -81,7 +60,7 @@ def show(claim: bytes, limit: int) -> str:
 def load(claim: bytes, nodes: int) -> Any:
     """The claimed value in Python's types, texts with replacements for what is no UTF-8; sets and dicts are not
     read. ``nodes`` bounds the values in it. Raises UnreadableError."""
-    node, end = _read(claim, 0, [nodes], 0)
+    node, end = read(claim, 0, [nodes], 0)
     if end != len(claim):
         raise UnreadableError
     return _loaded(node)
@@ -90,7 +69,7 @@ def load(claim: bytes, nodes: int) -> Any:
 def _loaded(node: Node) -> Any:
     if node.tag in (b"[", b"("):
         return tuple(_loaded(item) for item in node.items)
-    if node.tag in _PAIRS:
+    if node.tag in PAIRS:
         raise UnreadableError
     return node.value.decode("utf-8", "replace") if node.tag == b"u" else node.value
 
@@ -99,82 +78,13 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-# --- reading ----------------------------------------------------------------------------------------------------
-
-
-def _size(data: bytes, at: int) -> int:
-    if at + 4 > len(data):
-        raise UnreadableError
-    return int(_INT.unpack_from(data, at)[0])
-
-
-def _token(data: bytes, at: int) -> tuple[bytes, Any, int]:
-    """Tag, value (or number of items) and end of what begins at ``at``."""
-    tag = data[at : at + 1]
-    at += 1
-    if tag in _CONSTANTS:
-        return tag, _CONSTANTS[tag], at
-    if tag == b"i":
-        return tag, _size(data, at), at + 4
-    if tag == b"{":
-        return tag, 0, at
-    if tag in (b"g", b"y"):
-        end = at + (8 if tag == b"g" else 16)
-        if end > len(data):
-            raise UnreadableError
-        real = _FLOAT.unpack_from(data, at)[0]
-        return tag, real if tag == b"g" else complex(real, _FLOAT.unpack_from(data, at + 8)[0]), end
-    size = _size(data, at)
-    at += 4
-    end = at + (2 * abs(size) if tag == b"l" else size if tag in (b"u", b"s") else 0)
-    if tag not in (b"l", b"u", b"s", b"[", b"(", b"<", b">") or (size < 0 and tag != b"l") or end > len(data):
-        raise UnreadableError
-    if tag == b"l":
-        return tag, _long(data[at:end], size), end
-    return tag, data[at:end] if tag in (b"u", b"s") else size, end
-
-
-def _long(digits: bytes, size: int) -> int | None:
-    """The integer of marshal's 15-bit digits; None when it is too long to be worth building."""
-    if abs(size) > _MAX_DIGITS:
-        return None
-    total = 0
-    for at in range(len(digits) - 2, -1, -2):
-        total = total << 15 | (digits[at] | (digits[at + 1] & 0x7F) << 8)
-    return total if size > 0 else -total
-
-
-def _read(data: bytes, at: int, budget: list[int], depth: int) -> tuple[Node, int]:
-    budget[0] -= 1
-    if budget[0] < 0 or depth > _MAX_DEPTH:
-        raise UnreadableError
-    begin = at
-    tag, value, at = _token(data, at)
-    if tag not in _PAIRS:
-        return Node(tag, data[begin:at], value), at
-    items: list[Node] = []
-    if tag == b"{":
-        while data[at : at + 1] != b"0":
-            for _ in range(2):
-                item, at = _read(data, at, budget, depth + 1)
-                items.append(item)
-        at += 1
-    else:
-        if value > budget[0]:
-            raise UnreadableError
-        for _ in range(value):
-            item, at = _read(data, at, budget, depth + 1)
-            items.append(item)
-    return Node(tag, data[begin:at], None, tuple(items)), at
-
-
 # --- comparing --------------------------------------------------------------------------------------------------
 
 
 def _match(got: Node, want: Node, tolerance: float) -> bool:
     if got.raw == want.raw:
         return True
-    if got.tag in _PAIRS or want.tag in _PAIRS:
+    if got.tag in PAIRS or want.tag in PAIRS:
         sets = (b"<", b">")
         if got.tag != want.tag and not (got.tag in sets and want.tag in sets):
             return False
@@ -236,13 +146,13 @@ def _match_unordered(got: tuple[Node, ...], want: tuple[Node, ...], step: int, t
 
 def _write(data: bytes, at: int, limit: int, parts: list[str], depth: int) -> int:
     """Append the text of the value at ``at``; where it ends. Raises UnreadableError once ``limit`` is passed."""
-    if sum(map(len, parts)) > limit or depth > _MAX_DEPTH:
+    if sum(map(len, parts)) > limit or depth > MAX_DEPTH:
         raise UnreadableError
-    tag, value, at = _token(data, at)
-    if tag not in _PAIRS:
+    tag, value, at = token(data, at)
+    if tag not in PAIRS:
         parts.append(_scalar(tag, value, limit))
         return at
-    opening, closing = _PAIRS[tag]
+    opening, closing = PAIRS[tag]
     parts.append("set(" if tag == b"<" and not value else opening)
     count = 0
     while count < value or (tag == b"{" and data[at : at + 1] != b"0"):

@@ -76,11 +76,11 @@ def value_claim(value: Any, limit: int) -> tuple[bytes, bytes]:
     except TooLargeError:
         pass
     except (NotDataError, ValueError, TypeError):
-        return b"X", _repr(value)
+        return b"X", repr_bytes(value)
     return b"B", b""
 
 
-def _repr(value: Any) -> bytes:
+def repr_bytes(value: Any) -> bytes:
     try:
         text = repr(value)[:MAX_TEXT]
     except Exception:

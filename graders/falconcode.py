@@ -11,25 +11,19 @@ from __future__ import annotations
 import functools
 import marshal
 import re
-import warnings
 from dataclasses import dataclass
-from pathlib import Path
-from types import CodeType
 
 from graders import python
-from graders.claims import UnreadableError, load
+from graders.autograder import RUNS
 from graders.problem import Grade, Problem, ProblemError, TestOutcome
 from graders.sandbox import Request, Run, Worker, WorkerLostError
+from graders.trusted import BrokenError, DiedError, call, compiled, remember
 
 _OUTPUT = 1 << 18  # bytes kept of what a program prints in one run
-_REPORT = 1 << 22  # bytes of what comes back from a script: 20,000 characters and the inputs it asked for
 _REMEMBERED = 1 << 16  # characters of output up to which a script's report on it is kept
-_RUNS = 100  # runs that a script may ask for
-_SCRIPT_CPU = 2.0  # seconds
 _ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{4,}\b")
 _WRONG = re.compile(r"\b(incorrect|wrong|fail(ed|s|ure)?|(doesn't|does not) match|error)\b", re.IGNORECASE)
 _RIGHT = re.compile(r"\b(correct|pass(ed|es)?|success|good job)\b", re.IGNORECASE)
-_LOADER = "def grade(code, *arguments):\n    space = {}\n    exec(code, space)\n    return space['run'](*arguments)\n"
 # Students' files import the course's module, which does nothing while they are graded.
 _STUB = """import sys
 sys.modules['cs110'] = sys.modules['autograder'] = sys.modules['cs110.autograder'] = type(sys)('autograder')
@@ -37,10 +31,6 @@ sys.modules['cs110'].autograder = sys.modules['autograder']
 del sys
 """
 _TOO_LONG = "Timed out: the program took too long. It may contain a loop that does not end.\n"
-
-
-class _BrokenScriptError(Exception):
-    """The script failed, not the program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +49,7 @@ class _Report:
 
     points: float | None
     problem: str
+    own: bool
     text: str
     missing: bool
     asked: tuple[str, ...]
@@ -66,22 +57,14 @@ class _Report:
 
 
 @functools.lru_cache(maxsize=1024)
-def prepare(problem: Problem) -> CodeType:
-    """The script, compiled. Raises ProblemError when it does not compile."""
+def prepare(problem: Problem) -> bytes:
+    """The script as marshalled code. Raises ProblemError when it does not compile or defines no test_passed()."""
     if problem.language != "python":
         raise ProblemError(f"problem {problem.id!r}: no grader for language {problem.language!r}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return compile(problem.autograder or "", "<autograder>", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ProblemError(f"problem {problem.id!r}: the autograder script does not compile ({error})") from None
-
-
-@functools.cache
-def _module() -> CodeType:
-    path = Path(__file__).with_name("autograder.py")
-    return compile(path.read_text(encoding="utf-8"), "autograder.py", "exec", dont_inherit=True)
+    code = compiled(problem.autograder or "", "<autograder>", f"problem {problem.id!r}: the autograder script")
+    if "test_passed" not in marshal.loads(code).co_names:
+        raise ProblemError(f"problem {problem.id!r}: the autograder script defines no test_passed()")
+    return code
 
 
 def grade_with(worker: Worker, code: str | None, problem: Problem) -> Grade:
@@ -90,9 +73,10 @@ def grade_with(worker: Worker, code: str | None, problem: Problem) -> Grade:
     An outcome for every run that the script asks for: ``timeout``, ``memory`` and ``error`` by how the program ended
     (whatever the script thinks of it), else ``pass`` or ``wrong`` by the script's comparisons and words after the
     run; all ``pass`` at full points. Where nothing can be told a run counts as ``wrong``. A program that does not
-    compile gets no points; the script is not asked.
-    Raises ProblemError and IsolationError; every other failure of ours, the script's among them, is a
-    ``grader_error``.
+    compile gets no points; the script is not asked. Nor does one whose output makes the script fail, which is
+    where the published grader gives 0.
+    Raises ProblemError and IsolationError; every other failure of ours is a ``grader_error``, and so is a script that
+    fails by its own fault: before it had any output, for want of a name, module or file, or whatever it is given.
     """
     reason = ""
     for _ in range(python.ATTEMPTS):
@@ -100,13 +84,14 @@ def grade_with(worker: Worker, code: str | None, problem: Problem) -> Grade:
             return _attempt(worker, code, problem)
         except WorkerLostError as lost:
             reason = str(lost)
-        except _BrokenScriptError as broken:
+        except BrokenError as broken:
             return Grade(0.0, "grader_error", (), f"the autograder script failed: {broken}")
     return Grade(0.0, "grader_error", (), reason)
 
 
 def _attempt(worker: Worker, code: str | None, problem: Problem) -> Grade:
-    inputs = _inputs(worker, problem)
+    prepare(problem)
+    inputs, ended = _inputs(worker, problem)
     blank = (python.NOT_RUN,) * max(len(inputs), 1)
     if code is None or not code.strip():
         return Grade(0.0, "no_code", blank, "there is no code")
@@ -115,12 +100,18 @@ def _attempt(worker: Worker, code: str | None, problem: Problem) -> Grade:
     while not isinstance(ran, Grade):
         runs, cpu = ran
         spent += cpu
-        report = _script(worker, problem, code, runs)
+        try:
+            report = _script(worker, problem, code, runs)
+            if report.missing and len(report.asked) > RUNS:
+                raise DiedError(f"asks for more than {RUNS} runs")
+        except DiedError as died:
+            if not ended:
+                raise BrokenError(f"it {died}") from None
+            text = f"The autograder could not grade this output, which is worth no points: it {died}\n"
+            report = _Report(None, f"it {died}", False, text, False, (), (("", (False,), ()),) * len(runs))
         if not report.missing:
             return _grade(problem, report, runs, len(inputs), spent)
         known = runs[: len(report.asked) - 1]
-        if len(known) >= _RUNS:
-            raise _BrokenScriptError(f"it asks for more than {_RUNS} runs")
         ran = _runs(worker, code, problem, report.asked[-1:])
         if not isinstance(ran, Grade):
             ran = ([*known, *ran[0]], ran[1])
@@ -128,15 +119,16 @@ def _attempt(worker: Worker, code: str | None, problem: Problem) -> Grade:
 
 
 def _grade(problem: Problem, report: _Report, runs: list[_Ran], predicted: int, spent: float) -> Grade:
-    if report.points is None:
-        raise _BrokenScriptError(report.problem)
-    score = min(1.0, max(0.0, report.points / problem.max_points))
+    if report.own:
+        raise BrokenError(report.problem)
+    score = min(1.0, max(0.0, (report.points or 0.0) / problem.max_points))
     tests = [_outcome(ran, _went_well(*seen), score) for ran, seen in zip(runs, report.seen, strict=False)]
     if not predicted and not tests:  # a script that only reads the program
         tests = [TestOutcome("pass") if score == 1 else TestOutcome("wrong", None, "lacks something")]
     tests += [python.NOT_RUN] * (predicted - len(tests))
+    message = f"the autograder script failed on this output: {report.problem}" if report.problem else ""
     text = _ADDRESS.sub("at 0x...", report.text)
-    return Grade(score, "graded", tuple(tests), "", spent, text)
+    return Grade(score, "graded", tuple(tests), _ADDRESS.sub("at 0x...", message), spent, text)
 
 
 def _outcome(ran: _Ran, well: bool, score: float) -> TestOutcome:
@@ -168,7 +160,7 @@ def _runs(worker: Worker, code: str, problem: Problem, inputs: tuple[str, ...]) 
         spent += run.cpu_seconds
         if run.stages < 2:
             failure = python.our_failure(run, 0)
-            raise _BrokenScriptError(failure.message)
+            raise BrokenError(failure.message)
         head, *claims = run.claims or ((b"", b""),)
         if head[0] != b"L":
             status, _, message = python.load_failure(head, run, problem)
@@ -219,58 +211,42 @@ def _text(data: bytes) -> str:
 
 # --- the script -------------------------------------------------------------------------------------------------
 
-_known: dict[Problem, tuple[str, ...]] = {}  # what is found out about a script depends on nothing else
-_reports: dict[tuple[Problem, str, tuple[tuple[str, str, str], ...] | None], _Report] = {}  # likewise
+_known: dict[Problem, tuple[tuple[str, ...], bool]] = {}  # what is found out about a script depends on nothing else
+_reports: dict[tuple[Problem, str, tuple[tuple[str, str, str], ...]], _Report] = {}  # likewise
 
 
-def _inputs(worker: Worker, problem: Problem) -> tuple[str, ...]:
-    """The standard inputs of the runs that the script asks for, as far as a pass without a program tells."""
+def _inputs(worker: Worker, problem: Problem) -> tuple[tuple[str, ...], bool]:
+    """The standard inputs of the runs that the script asks for, as far as a pass without a program tells, and whether
+    that came to an end: else a program is not to blame for a script that does not."""
     if problem not in _known:
-        if len(_known) >= 1024:
-            _known.clear()
-        _known[problem] = _script(worker, problem, "", None).asked[:_RUNS]
+        try:
+            report = _pass(worker, problem, "", None)
+            found = report.asked[:RUNS], not report.missing
+        except DiedError:
+            found = (), False
+        remember(_known, problem, found, 1024)
     return _known[problem]
 
 
-def _script(worker: Worker, problem: Problem, code: str, runs: list[_Ran] | None) -> _Report:
-    """One pass of the script, or what an equal one gave: many programs print the same. Raises _BrokenScriptError
+def _script(worker: Worker, problem: Problem, code: str, runs: list[_Ran]) -> _Report:
+    """One pass of the script, or what an equal one gave: many programs print the same. Raises BrokenError, DiedError
     when it does not come to an end."""
-    known = None if runs is None else tuple((ran.stdin, ran.out, ran.err) for ran in runs)
+    known = tuple((ran.stdin, ran.out, ran.err) for ran in runs)
     code = code.encode("utf-8", "replace").decode()  # marshal takes lone surrogates, files of programs have none
     key = problem, code if "open" in (problem.autograder or "") else "", known
     report = _reports.get(key)
     if report is None:
         report = _pass(worker, problem, code, known)
-        if sum(len(out) + len(err) for _, out, err in known or ()) < _REMEMBERED:
-            if len(_reports) >= 256:
-                _reports.clear()
-            _reports[key] = report
+        if sum(len(out) + len(err) for _, out, err in known) < _REMEMBERED:
+            remember(_reports, key, report, 256)
     return report
 
 
 def _pass(worker: Worker, problem: Problem, code: str, known: tuple[tuple[str, str, str], ...] | None) -> _Report:
     """As `_script`, in any case in a child."""
-    arguments = (_module(), prepare(problem), _file(problem), code, known)
-    request = Request(
-        code=_LOADER,
-        prelude="",
-        entry="grade",
-        tests=[marshal.dumps(arguments)],
-        cpu_seconds=_SCRIPT_CPU,
-        memory_bytes=512 << 20,
-        claim_bytes=_REPORT,
-        after=[False],
-        imports=(problem.autograder or "").replace("py_compile", "cs110"),
-    )
-    run = python.run_again(worker, request)
-    if run.stages < 2:
-        raise WorkerLostError(python.our_failure(run, 0).message)
-    if len(run.claims) < 2:
-        raise _BrokenScriptError(f"it {python.death(run).detail}")
-    tag, payload = run.claims[1]
-    if tag != b"V":
-        raise _BrokenScriptError(python.exception(payload)[1] if tag == b"E" else "it used too much memory")
+    arguments = (prepare(problem), _file(problem), code, known)
+    imports = (problem.autograder or "").replace("py_compile", "cs110")
     try:
-        return _Report(*load(payload, 20_000))
-    except (UnreadableError, TypeError):
-        raise _BrokenScriptError("its report makes no sense") from None
+        return _Report(*call(worker, ("blame", "autograder"), arguments, imports))
+    except TypeError:
+        raise BrokenError("its report makes no sense") from None

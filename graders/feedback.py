@@ -63,7 +63,7 @@ def _lines(grade: Grade, problem: Problem) -> list[str]:
         return [shorten(grade.message, _LINE)] if grade.status in ("syntax_error", "runtime_error") else []
     if grade.message:  # one thing is wrong with the whole program
         return [f"{grade.message[:1].upper()}{grade.message[1:]}."]
-    tests: tuple[FunctionTest | ProgramTest, ...] = problem.tests
+    tests: tuple[FunctionTest | ProgramTest | str, ...] = problem.tests if problem.checker is None else problem.checks
     failed = [(t, o) for t, o in zip(tests, grade.tests, strict=True) if o.status != "pass"]
     lines = [shorten(_line(test, outcome, problem), _LINE) for test, outcome in failed[:_SHOWN]]
     more = len(failed) - _SHOWN
@@ -72,8 +72,11 @@ def _lines(grade: Grade, problem: Problem) -> list[str]:
     return lines
 
 
-def _line(test: FunctionTest | ProgramTest, outcome: TestOutcome, problem: Problem) -> str:
-    if isinstance(test, FunctionTest):
+def _line(test: FunctionTest | ProgramTest | str, outcome: TestOutcome, problem: Problem) -> str:
+    """``test``: the name of a check, where there is no other test."""
+    if isinstance(test, str):
+        where = test
+    elif isinstance(test, FunctionTest):
         where = f"{problem.entry}({shorten(_arguments(test.args), _INPUT)})"
     else:
         where = f"Input {shorten(repr(test.stdin), _INPUT)}" if test.stdin else "Without input"

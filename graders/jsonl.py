@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from graders.pool import Pool
+from graders.pool import Pool, kind
 from graders.problem import Problem, ProblemError
-from graders.python import prepare
 
 Problems = Mapping[str, Problem]
 
@@ -123,7 +122,7 @@ def _problem(raw: object, where: str) -> Problem:
         if not isinstance(raw, Mapping):
             raise ProblemError("a problem is a JSON object")
         problem = Problem.from_dict(raw)
-        prepare(problem)
+        kind(problem).prepare(problem)
     except ProblemError as error:
         raise ProblemError(f"{where}: {error}" if where else str(error)) from None
     return problem

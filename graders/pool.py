@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from types import ModuleType, TracebackType
 
-from graders import falconcode, python
+from graders import checker, falconcode, python
 from graders.cache import GradeCache
 from graders.policy import Isolation, Policy
 from graders.problem import Grade, Problem
@@ -102,7 +102,7 @@ class Pool:
     def _submit(self, code: str | None, problem: Problem) -> Future[Grade]:
         if self._pid != os.getpid():
             raise RuntimeError("this Pool belongs to the process that made it; make another after a fork")
-        _kind(problem).prepare(problem)
+        kind(problem).prepare(problem)
         future: Future[Grade] = Future()
         found = self.cache.get(code, problem) if self.cache is not None else None
         if found is not None:
@@ -127,9 +127,11 @@ class Pool:
             self._pending -= 1
 
 
-def _kind(problem: Problem) -> ModuleType:
+def kind(problem: Problem) -> ModuleType:
     """The module that grades such problems."""
-    return python if problem.autograder is None else falconcode
+    if problem.autograder is not None:
+        return falconcode
+    return python if problem.checker is None else checker
 
 
 def _drive(jobs: queue.SimpleQueue[_Job | None], cache: GradeCache | None, policy: Policy) -> None:
@@ -141,7 +143,7 @@ def _drive(jobs: queue.SimpleQueue[_Job | None], cache: GradeCache | None, polic
             if not future.set_running_or_notify_cancel():
                 continue
             try:
-                grade = _kind(problem).grade_with(worker, code, problem)
+                grade = kind(problem).grade_with(worker, code, problem)
                 if cache is not None:
                     cache.put(code, problem, grade)
             except BaseException as error:

@@ -16,7 +16,7 @@ run. ``no_code``: there was no program to run. ``grader_error``: *we* failed; th
 TestStatus = Literal["pass", "wrong", "error", "timeout", "memory", "not_run"]
 
 
-VERSION = 4
+VERSION = 5
 """Raised whenever some program's grade may come out differently; part of every key of a `GradeCache`."""
 
 Compare = Literal["exact", "whitespace", "numbers", "lines"]
@@ -31,6 +31,8 @@ _LATER = (
     "compare",
     "autograder",
     "max_points",
+    "checker",
+    "checks",
 )  # fields of a problem that are written only when they are used
 
 
@@ -74,6 +76,10 @@ class Problem:
     ``autograder`` is a course's own grading script instead of tests, trusted; it gives up to ``max_points`` for a
     program that it knows as ``<id>.py`` (falconcode.py tells what such a script may use).
 
+    ``checker`` is trusted code instead of tests that calls the function ``entry`` of a program by itself: for each name
+    in ``checks`` it defines a function of one argument, the program's function, that asserts what it likes about it.
+    The prelude is run before the checker, too, and ``entry`` names the program's function there (see checker.py).
+
     ``prelude`` is trusted code run before the student's, in the same namespace. ``tolerance`` is the absolute
     and relative slack for floats. ``cpu_seconds`` limits the CPU time of each test, ``memory_mb`` the process.
     ``stop_at_timeout``: once a test takes too long the others are ``not_run``, which saves most of what endless
@@ -96,12 +102,17 @@ class Problem:
     compare: Compare = "whitespace"
     autograder: str | None = None
     max_points: float = 100.0
+    checker: str | None = None
+    checks: tuple[str, ...] = ("check",)
 
     def __post_init__(self) -> None:
         if self.compare not in get_args(Compare):
             raise ProblemError(f"problem {self.id!r}: 'compare' must be one of {', '.join(get_args(Compare))}")
         if self.autograder is not None:
             self._check_autograder()
+            return
+        if self.checker is not None:
+            self._check_checker()
             return
         if not self.tests:
             raise ProblemError(f"problem {self.id!r} has no tests")
@@ -110,10 +121,18 @@ class Problem:
             self._check(number, test)
 
     def _check_autograder(self) -> None:
-        if self.tests or self.entry is not None:
-            raise ProblemError(f"problem {self.id!r}: an autograder script takes the place of 'tests' and 'entry'")
+        if self.tests or self.entry is not None or self.checker is not None:
+            raise ProblemError(
+                f"problem {self.id!r}: an autograder script takes the place of 'tests', 'entry' and 'checker'"
+            )
         if not 0 < self.max_points < float("inf"):
             raise ProblemError(f"problem {self.id!r}: 'max_points' must be a positive number, not {self.max_points}")
+
+    def _check_checker(self) -> None:
+        if self.tests or self.entry is None:
+            raise ProblemError(f"problem {self.id!r}: a checker takes the place of 'tests', and needs 'entry'")
+        if not self.checks or len(set(self.checks)) < len(self.checks):
+            raise ProblemError(f"problem {self.id!r}: 'checks' must name functions of the checker, each once")
 
     def _check(self, number: int, test: FunctionTest | ProgramTest) -> None:
         where = f"problem {self.id!r}, test {number}"
@@ -140,6 +159,8 @@ class Problem:
         for name in _LATER:
             if rest[name] == self.__dataclass_fields__[name].default:
                 del rest[name]  # so that what was written before there was such a thing stays as it is
+        if "checks" in rest:
+            rest["checks"] = list(self.checks)
         return rest | {"tests": tests}
 
     @classmethod
@@ -148,7 +169,8 @@ class Problem:
         unknown = set(raw) - set(cls.__slots__)
         if unknown:
             raise ProblemError(f"problem {raw.get('id')!r}: unknown keys {sorted(unknown)}")
-        missing = {"id", "tests" if raw.get("autograder") is None else "id"} - set(raw)
+        scripted = raw.get("autograder") is not None or raw.get("checker") is not None
+        missing = {"id", "id" if scripted else "tests"} - set(raw)
         if missing:
             raise ProblemError(f"problem {raw.get('id')!r}: missing keys {sorted(missing)}")
         _check_types(raw)
@@ -160,7 +182,7 @@ class Problem:
             tests = tuple(kind(**test) for test in raw.get("tests", ()))
         except TypeError as error:
             raise ProblemError(f"problem {raw['id']!r}: {error}") from None
-        return cls(**{**raw, "tests": tests})
+        return cls(**{**raw, "tests": tests, "checks": tuple(raw.get("checks", ("check",)))})
 
 
 _TEXT: tuple[type, ...] = (str,)
@@ -179,6 +201,8 @@ _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "compare": ("a text", _TEXT),
     "autograder": ("a text or null", (str, type(None))),
     "max_points": ("a number", _NUMBER),
+    "checker": ("a text or null", (str, type(None))),
+    "checks": ("a list of names", (list, tuple)),
     "tests": ("a list of objects", (list, tuple)),
 }
 _LEAST: dict[str, float] = {"tolerance": 0.0, "cpu_seconds": 1e-3, "memory_mb": 16}
@@ -193,6 +217,8 @@ def _check_types(raw: Mapping[str, Any]) -> None:
             raise ProblemError(f"problem {raw.get('id')!r}: '{name}' must be {words}, not {value!r:.60}")
         if name in _LEAST and not _LEAST[name] <= float(raw[name]) < float("inf"):
             raise ProblemError(f"problem {raw.get('id')!r}: '{name}' must be at least {_LEAST[name]}, not {value!r}")
+    if not all(isinstance(name, str) for name in raw.get("checks", ())):
+        raise ProblemError(f"problem {raw.get('id')!r}: 'checks' must be a list of names, not {raw['checks']!r:.60}")
     for number, test in enumerate(raw.get("tests", ()), 1):
         if not isinstance(test, Mapping) or not all(isinstance(value, str) for value in test.values()):
             raise ProblemError(f"problem {raw.get('id')!r}, test {number}: a test is an object of texts")
@@ -214,8 +240,8 @@ class TestOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """The result of grading: ``score`` in [0, 1] is the share of tests passed, or of an autograder script's points
-    (0 unless ``graded``).
+    """The result of grading: ``score`` in [0, 1] is the share of tests (or checks) passed, or of an autograder
+    script's points (0 unless ``graded``).
 
     ``output`` is what the problem's autograder script printed, if it has one. ``message`` explains a status other
     than ``graded`` (a syntax error's text, say), deterministically.

@@ -140,7 +140,7 @@ def load_failure(load: tuple[bytes, bytes], run: Run, problem: Problem) -> tuple
         text = f"there is no function named {problem.entry}"
         return "graded", TestOutcome("error", "MissingFunction", text), text
     if tag == b"S":
-        text = _clean(payload, 400)
+        text = clean(payload, 400)
         return "syntax_error", TestOutcome("error", text.partition(":")[0], text), text
     if tag == b"R":
         name, text = exception(payload)
@@ -166,7 +166,7 @@ def _outcome(
         return TestOutcome("pass")
     if isinstance(test, FunctionTest) and test.after is not None:
         return TestOutcome("wrong", None, _changed(tag, payload, expected))
-    got = {b"V": show(payload, SHOWN), b"X": _clean(payload, SHOWN)}.get(tag, "a very large value")
+    got = {b"V": show(payload, SHOWN), b"X": clean(payload, SHOWN)}.get(tag, "a very large value")
     return TestOutcome("wrong", None, f"returned {got}, expected {show(expected.raw, SHOWN)}")
 
 
@@ -178,9 +178,7 @@ def _raised(tag: bytes, payload: bytes, name: str, after: bool) -> TestOutcome:
     if tag == b"Z":
         return MEMORY
     got = (
-        "a value"
-        if after
-        else {b"V": show(payload, SHOWN), b"X": _clean(payload, SHOWN)}.get(tag, "a very large value")
+        "a value" if after else {b"V": show(payload, SHOWN), b"X": clean(payload, SHOWN)}.get(tag, "a very large value")
     )
     return TestOutcome("wrong", None, f"returned {got}, expected {name} to be raised")
 
@@ -215,13 +213,13 @@ def death(run: Run) -> TestOutcome:
 def exception(payload: bytes) -> tuple[str, str]:
     """Class name and one line of text for a claimed exception."""
     name, line, text = [*payload.split(b"\0", 2), b"", b""][:3]
-    kind = _clean(name, 60) or "Exception"
-    message = _clean(text, 120)
+    kind = clean(name, 60) or "Exception"
+    message = clean(text, 120)
     where = f" (line {int(line)})" if line.isdigit() and len(line) < 7 and int(line) else ""
     return kind, (f"{kind}: {message}" if message else kind) + where
 
 
-def _clean(text: bytes, limit: int) -> str:
-    """One bounded line without addresses, which differ from run to run."""
+def clean(text: bytes, limit: int) -> str:
+    """Text as one bounded line without addresses, which differ from run to run."""
     line = " ".join(text[: 4 * limit + 40].decode("utf-8", "replace").split())
     return shorten(ADDRESS.sub("0x...", line), limit)

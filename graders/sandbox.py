@@ -44,6 +44,8 @@ class Request:
 
     ``capture``: claim a whole run of the program, as in child.py; the name its file has in tracebacks, or empty.
     ``after``: for each test of a function whether its arguments are claimed too, in a tuple after the value returned.
+    ``named``: each test's arguments are a tuple and a dictionary of those given by name.
+    ``most_bytes``: room for the values of all tests together; None: ``claim_bytes`` for each.
     ``imports``: further text whose imports decide about the flavour of the worker.
     """
 
@@ -57,6 +59,8 @@ class Request:
     capture: str = ""
     imports: str = ""
     after: Sequence[bool] = ()
+    named: bool = False
+    most_bytes: int | None = None
 
     def encode(self, sequence: int) -> bytes:
         body = {
@@ -69,12 +73,16 @@ class Request:
             "claim": self.claim_bytes,
             "capture": self.capture,
             "after": list(self.after),
+            "named": self.named,
+            "most": self.file_bytes if self.most_bytes is None else self.most_bytes,
         }
         data = marshal.dumps(body, 2)
         return _HEADER.pack(sequence, len(data), self.cpu_seconds, len(self.tests) + 1, self.file_bytes) + data
 
     @property
     def file_bytes(self) -> int:
+        if self.most_bytes is not None:
+            return self.most_bytes + 4096 * (len(self.tests) + 1)
         return (self.claim_bytes + 64 + (_ERRORS + 1024 if self.capture else 0)) * len(self.tests) + 4096
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import graders
-from graders import Grade, GradeCache, Pool, Problem, ProblemError, outcomes
+from graders import Grade, GradeCache, Pool, Problem, ProblemError, outcomes, trusted
 from graders.feedback import feedback
 
 BENCH = Path(os.environ.get("GRADERS_BENCH", Path(__file__).parents[2].parent / "shared" / "bench"))
@@ -38,6 +38,12 @@ RIGHT = "n = int(input())\nprint('Double:', n * 2)\nprint('Done')\n"
 FOUR = "n = int(input())\nprint('Double:', 8)\nprint('Done')\n"
 CRASH = "n = int(input())\nprint('Double:', n * 2)\ndef end():\n    return 1 // 0\nend()\n"
 LOOP = "n = int(input())\nwhile n != 4:\n    pass\nprint('Double:', n * 2)\nprint('Done')\n"
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts get less time, so that those which never end cost less."""
+    monkeypatch.setattr(trusted, "CPU_SECONDS", 0.4)
 
 
 def double(**fields: object) -> Problem:
@@ -147,17 +153,64 @@ def test_runs_that_depend_on_earlier_ones(pool: Pool) -> None:
             " autograder.run_script('else.py')",
             "FileNotFoundError: [Errno 2] No such file or directory: 'else.py' (line 3)",
         ),
-        (" while True: autograder.run_script('double.py', [input])", "it took too long"),
+        (" while True: autograder.run_script('double.py', [input])", "it asks for more than 100 runs"),
+        (
+            " autograder.run_script('double.py', [3])\n return pionts",
+            "NameError: name 'pionts' is not defined (line 4)",
+        ),
+        (" autograder.run_script('double.py', [3])\n open('data.txt')", "FileNotFoundError: "),
+        (" autograder.run_script('double.py', [3])\n while True: pass", "it took too long"),
     ],
 )
 def test_a_broken_script_is_our_failure(pool: Pool, body: str, reason: str) -> None:
     grade = pool.grade(RIGHT, scripted(body))
-    assert grade == Grade(0.0, "grader_error", (), f"the autograder script failed: {reason}")
+    assert grade.message.startswith(f"the autograder script failed: {reason}")
+    assert grade == Grade(0.0, "grader_error", (), grade.message)
     assert pool.grade(RIGHT, double()).score == 1
 
 
+READS = """ lines = autograder.run_script("double.py", [4])[0].split()
+ points = 10 * autograder.equals(lines[0], 1)
+ for word in autograder.run_script("double.py", [5])[0].split():
+  if word != "Double:":
+   value = int(word)
+ while value < 0: pass
+ import sys
+ if value > 1000: sys.exit(1)
+ if value != 999: return points + value"""
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "vector"),
+    [
+        ("print('Double:', int(input()) * 2)", "", "WW"),
+        ("pass", "IndexError: list index out of range (line 4)", "W-"),
+        ("print('Double:')", "UnboundLocalError: ", "WW"),
+        ("print(1, 'x')", "ValueError: invalid literal for int() with base 10: 'x' (line 7)", "PW"),
+        ("print('Double: -1')", "it took too long", "WW"),
+        ("print('Double: 5000')", "SystemExit: 1 (line 10)", "WW"),
+        ("print('Double: 999')", "test_passed() returned 'None', which is no number of points", "WW"),
+        ("print('Double:')\\n1 // 0", "UnboundLocalError: ", "EE"),
+    ],
+)
+def test_a_script_that_fails_on_an_output_gives_no_points(pool: Pool, code: str, reason: str, vector: str) -> None:
+    """As the published grader does; such a script does work."""
+    problem = scripted(READS)
+    grade = pool.grade(code, problem)
+    assert (grade.status, outcomes(grade)) == ("graded", vector)
+    if not reason:
+        assert (grade.score, grade.message) == (0.1, "")
+        return
+    assert grade.score == 0
+    assert grade.message.startswith(f"the autograder script failed on this output: {reason}")
+    said = feedback(grade, problem, "full")
+    assert f"The autograder could not grade this output, which is worth no points: {reason}" in said
+    assert feedback(grade, problem, "summary").endswith("Grade: 0/100.")
+
+
 def test_a_script_without_its_function(pool: Pool) -> None:
-    assert pool.grade(RIGHT, double(autograder="x = 1")).message.endswith("it defines no test_passed()")
+    with pytest.raises(ProblemError, match=r"problem 'double': the autograder script defines no test_passed\(\)"):
+        pool.grade(RIGHT, double(autograder="x = 1"))
     with pytest.raises(ProblemError, match="does not compile"):
         pool.grade(RIGHT, double(autograder="def test_passed()"))
 

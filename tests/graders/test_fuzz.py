@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable
 from typing import Any, get_args
 
-from graders.claims import Expected, Node, UnreadableError, _read, expect, load, same, show
+from graders.claims import Expected, expect, load, same, show
 from graders.problem import Compare, FunctionTest, Problem, ProgramTest
 from graders.python import SHOWN, _outcome
+from graders.reader import Node, UnreadableError, read
 from graders.sandbox import _frames
 from tests.graders.test_claims import random_value
 
@@ -83,7 +84,7 @@ def check(claim: bytes, expected: Expected, value: Any) -> bool:
     equal = same(claim, expected, 0.0)
     assert len(show(claim, SHOWN)) <= SHOWN
     if equal:
-        node, end = _read(claim, 0, [expected.size], 0)
+        node, end = read(claim, 0, [expected.size], 0)
         assert end == len(claim)
         assert rebuilt(node) == value, (claim, value)
     return equal
