@@ -169,7 +169,7 @@ def with_codebleu(rows: Sequence[Row], rollouts: Sequence[Rollout], language: st
         if step.code is not None and step.status != "constant"
     }
     try:
-        found = codebleu_many(list(texts.values()), language)
+        found = list(codebleu_many(texts.values(), language))
     except CodeBleuError as error:
         raise SimstudentError(str(error)) from error
     scores = {at: score.score for at, score in zip(texts, found, strict=True) if score is not None}

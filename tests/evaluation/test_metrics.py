@@ -209,9 +209,9 @@ def test_codebleu_of_pairs_with_two_programs_only() -> None:
 
 
 def test_codebleu_that_is_wanted_and_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from graders import codebleu as module
+    from graders.codebleu import analysis as module
 
-    module._tools.cache_clear()
+    module.tools.cache_clear()
     monkeypatch.setitem(sys.modules, "codebleu", None)
     with pytest.raises(SimstudentError, match=r"simstudent\[codebleu\]"):
         evaluate([rollout(step())])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from graders import codebleu as module
-from graders.codebleu import CodeBleuError, codebleu, codebleu_many
+from graders.codebleu import CodeBleuError, analysis, codebleu, codebleu_many, processes, syntax
 from graders.set_order import seed_zero_order
 
 pytest.importorskip("codebleu", reason='needs pip install "simstudent[codebleu]"')
@@ -21,6 +21,16 @@ pytest.importorskip("codebleu", reason='needs pip install "simstudent[codebleu]"
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT.parent / "shared" / "bench"
 
+JAVASCRIPT = [
+    "function total(values, start) {\n  // adds up\n  var result = start, text = 'a // b';\n"
+    "  for (var i = 0; i < values.length; i++) { result += values[i] * start; }\n  return result;\n}",
+    "const f = (a, b = 2) => a + b;\nlet n = 0;\nwhile (n < 3) { n++; if (n > 1) { console.log(f(n)); }"
+    " else if (n == 1) { n = n; } else n--; }",
+    "for (const x of [1, 2]) {\n  fd(x); /* forward */\n  rt(90);\n}\npen(red, 5);",
+    "speed(2);\nfor (;;) { for (var j = 0; j < 2; j++) { k = j + k; } }\nvar s = `x${k}y`;",
+    "function broken( { return",
+    "x",
+]
 PROGRAMS = [
     "def total(values, start):\n    '''Adds up.'''\n    result = start\n    for value in values:  # each\n"
     "        result = result + value * start - result\n    return result\n",
@@ -40,9 +50,9 @@ PROGRAMS = [
 
 @pytest.fixture(autouse=True)
 def _forget() -> Iterator[None]:
-    module._scores.clear()
+    module._known.clear()
     yield
-    module._scores.clear()
+    module._known.clear()
 
 
 def run_python(code: str, *, seed: str, given: object = None) -> object:
@@ -61,21 +71,67 @@ THE_PACKAGE = """
 import json, logging, sys
 from codebleu import calc_codebleu
 logging.disable(logging.WARNING)
-scores = [list(calc_codebleu([r], [p], "python").values()) for r, p in json.load(sys.stdin)]
+language, pairs = json.load(sys.stdin)
+scores = [list(calc_codebleu([r], [p], language).values()) for r, p in pairs]
 print(json.dumps(scores))
 """
 
 
-def parts(reference: str, prediction: str) -> list[float]:
-    found = codebleu(reference, prediction)
+def parts(reference: str, prediction: str, language: str = "python") -> list[float]:
+    found = codebleu(reference, prediction, language)
     assert found is not None
     return [found.score, found.ngram, found.weighted_ngram, found.syntax, found.dataflow]
 
 
 def test_every_part_equals_the_package_under_hash_seed_zero() -> None:
     pairs = [(a, b) for a in PROGRAMS for b in PROGRAMS]
-    expected = run_python(THE_PACKAGE, seed="0", given=pairs)
+    expected = run_python(THE_PACKAGE, seed="0", given=["python", pairs])
     assert [parts(*pair) for pair in pairs] == expected
+
+
+def test_javascript_equals_the_package_too() -> None:
+    pytest.importorskip("tree_sitter_javascript")
+    pairs = [(a, b) for a in JAVASCRIPT for b in JAVASCRIPT]
+    expected = run_python(THE_PACKAGE, seed="0", given=["javascript", pairs])
+    assert [parts(*pair, "javascript") for pair in pairs] == expected
+    assert len({tuple(one) for one in expected}) > 20  # type: ignore[attr-defined]
+
+
+STRANGE = (
+    *(
+        "(",
+        "]",
+        '"',
+        "'''",
+        "#",
+        "\n",
+        "    ",
+        "\t",
+        "\\\n",
+        " = ",
+        "if x:\n",
+        "é",
+        "$",
+        'f"{x} "',
+        "1e5",
+        "lambda a=1: a",
+    ),
+    *("not in", 'a, b, c = "abc"\n', "for x, y in z:\n  x = y\n", "[i for i in x if i]", "while x:\n", "\r"),
+)
+
+
+def test_damaged_programs_equal_the_package_too() -> None:
+    generator = random.Random(3)
+    damaged = []
+    while len(damaged) < 300:
+        code = generator.choice(PROGRAMS)
+        for _ in range(generator.randint(1, 4)):
+            at = generator.randint(0, len(code))
+            code = code[:at] + generator.choice(STRANGE) + code[at + generator.choice((0, 0, 3)) :]
+        damaged += [code.strip()] if code.strip() else []
+    pairs = [(code, damaged[i - 1]) for i, code in enumerate(damaged)]
+    assert [parts(*pair) for pair in pairs] == run_python(THE_PACKAGE, seed="0", given=["python", pairs])
+    assert sum(syntax.without_comments(code) is not None for code in damaged) > 50  # both ways were taken
 
 
 def test_published_scores_whatever_the_hash_seed() -> None:
@@ -90,7 +146,7 @@ def test_published_scores_whatever_the_hash_seed() -> None:
 import json, sys
 from dataclasses import astuple
 from graders.codebleu import codebleu_many
-print(json.dumps([astuple(score) for score in codebleu_many(json.load(sys.stdin), workers=1)]))
+print(json.dumps([astuple(score) for score in codebleu_many(map(tuple, json.load(sys.stdin)), workers=1)]))
 """
     for seed in ("2", "77"):
         found = run_python(here, seed=seed, given=pairs)
@@ -113,10 +169,32 @@ def test_the_order_is_that_of_a_set_under_hash_seed_zero() -> None:
 
 def test_other_processes_give_the_same_scores_in_the_same_order() -> None:
     pairs = [(a, b) for a in PROGRAMS for b in [*PROGRAMS, ""]]
-    alone = codebleu_many(pairs, workers=1)
-    module._scores.clear()
-    assert codebleu_many(pairs, workers=2) == alone
+    alone = list(codebleu_many(pairs, workers=1))
+    module._known.clear()
+    assert list(codebleu_many(pairs, workers=2)) == alone
     assert alone.count(None) == len(PROGRAMS)
+
+
+def test_a_stream_is_read_only_a_little_ahead() -> None:
+    read = 0
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        nonlocal read
+        for read in range(1, 100_000):
+            yield f"x = {read}", f"y = {read}"
+
+    for workers in (1, 2):
+        module._known.clear()
+        stream = codebleu_many(pairs(), workers=workers)
+        assert next(stream) is not None
+        assert read <= 6 * processes._CHUNK
+        stream.close()  # type: ignore[attr-defined]
+
+
+def test_a_process_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_COMMAND", "import sys; sys.exit('no memory left')")
+    with pytest.raises(CodeBleuError, match="no memory left"):
+        list(codebleu_many([("x = 1", "y = 1"), ("x = 2", "y = 2")], workers=2))
 
 
 def test_quirks_of_the_package_are_kept() -> None:
@@ -132,9 +210,9 @@ def test_nothing_to_score_is_none(pair: tuple[str, str]) -> None:
 
 def test_pairs_are_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = [(PROGRAMS[0], PROGRAMS[1])] * 3
-    first = codebleu_many(pairs)
-    monkeypatch.setattr(module, "_score", lambda *_: pytest.fail("scored again"))
-    assert codebleu_many(pairs) == first == [first[0]] * 3
+    first = list(codebleu_many(pairs))
+    monkeypatch.setattr(module, "score", lambda *_: pytest.fail("scored again"))
+    assert list(codebleu_many(pairs)) == first == [first[0]] * 3
 
 
 def nested_loops(depth: int) -> str:
@@ -144,7 +222,7 @@ def nested_loops(depth: int) -> str:
 
 def test_nested_loops_are_scored_as_the_package_does() -> None:
     pair = nested_loops(7), PROGRAMS[2]
-    assert [parts(*pair)] == run_python(THE_PACKAGE, seed="0", given=[pair])
+    assert [parts(*pair)] == run_python(THE_PACKAGE, seed="0", given=["python", [pair]])
 
 
 def test_an_answer_of_nothing_but_nested_loops_does_not_hang() -> None:
@@ -152,7 +230,7 @@ def test_an_answer_of_nothing_but_nested_loops_does_not_hang() -> None:
 
 
 def test_a_missing_package_is_an_error_that_names_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
-    module._tools.cache_clear()
+    analysis.tools.cache_clear()
     monkeypatch.setitem(sys.modules, "codebleu", None)
     with pytest.raises(CodeBleuError, match=r'pip install "simstudent\[codebleu\]"'):
         codebleu("x = 1", "x = 1")
@@ -161,7 +239,7 @@ def test_a_missing_package_is_an_error_that_names_the_fix(monkeypatch: pytest.Mo
 def test_a_wrong_tree_sitter_pair_is_an_error_and_not_a_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     import tree_sitter_python
 
-    module._tools.cache_clear()
+    analysis.tools.cache_clear()
     monkeypatch.setattr(tree_sitter_python, "language", lambda: object())
     with pytest.raises(CodeBleuError, match=r"tree-sitter 0\.22\.3, tree-sitter-python 0\.21\.0"):
         codebleu("x = 1", "x = 1")
@@ -170,11 +248,3 @@ def test_a_wrong_tree_sitter_pair_is_an_error_and_not_a_zero(monkeypatch: pytest
 def test_an_unknown_language_is_named() -> None:
     with pytest.raises(ValueError, match="coffeescript"):
         codebleu("x = 1", "x = 1", language="coffeescript")
-
-
-def test_the_package_itself_is_left_alone() -> None:
-    from codebleu.parser import DFG
-
-    codebleu(PROGRAMS[0], PROGRAMS[1])
-    assert "set" not in vars(DFG)
-    assert DFG.DFG_python.__globals__ is vars(DFG)
