@@ -1,4 +1,4 @@
-"""``python -m simstudent``."""
+"""``python -m simstudent``, also for launchers: ``accelerate launch -m simstudent sft recipes/qwen8b.yaml``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The command line: ``simstudent doctor | validate | data | preview | sft | rollout | evaluate``."""
+"""The command line: ``simstudent doctor | validate | data | preview | sft | pairs | dpo | dapo | rollout ...``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from simstudent import __version__
 from simstudent.cli_data import add_parser
+from simstudent.cli_train import add_parsers as add_training
 from simstudent.errors import SimstudentError
 
 if TYPE_CHECKING:
@@ -59,16 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("-n", "--count", type=_positive, default=2, help="how many dialogues (default 2)")
     sub.add_argument("--student", help="only this student's")
 
-    sub = command("sft", _sft, "Train a simulated student: supervised fine-tuning on the recipe's trajectories.")
-    sub.add_argument("recipe", metavar="RECIPE")
-    sub.add_argument("--dry-run", action="store_true", help="show the data and the plan; load no model, write nothing")
-    sub.add_argument("--resume", action="store_true", help="go on with the newest unfinished run of this recipe")
-    _add_runs(sub)
+    add_training(commands)
 
     sub = command("rollout", _rollout, "Simulate students step by step, grade every step, report the figures.")
     sub.add_argument("recipe", metavar="RECIPE", nargs="?", help="default: the newest trained run's own recipe")
     sub.add_argument("--steps", type=_positive, help="simulated submissions per start (the recipe's: rollout.steps)")
-    sub.add_argument("--methods", help="comma-separated, over the recipe's: base,sft,repeat-last,constant-0,...")
+    sub.add_argument("--methods", help="comma-separated, over the recipe's: base,sft,dpo,repeat-last,constant-0,...")
     sub.add_argument("--engine", choices=["transformers", "vllm"], help="over the recipe's")
     sub.add_argument("--limit", type=_positive, help="only this many starts, drawn by a seeded hash")
     sub.add_argument("--temperature", type=float, help="0 is greedy")
@@ -156,16 +153,6 @@ def _preview(args: argparse.Namespace) -> None:
             console.print(f"{dialogue.key}: submission {number + 1} does not fit the window and is left out")
 
 
-def _sft(args: argparse.Namespace) -> None:
-    from simstudent.recipe import load_recipe
-    from simstudent.training.sft import run_sft
-
-    recipe = load_recipe(args.recipe)
-    run = run_sft(recipe, root=Path(args.runs), say=_say, dry_run=args.dry_run, resume=args.resume)
-    if run is not None:
-        _say("Next: simstudent rollout --steps 5")
-
-
 def _rollout(args: argparse.Namespace) -> None:
     from simstudent.rollout.run import run_rollouts
 
@@ -194,7 +181,7 @@ def _recipe_and_run(args: argparse.Namespace, overrides: dict[str, Any]) -> tupl
                 f"no trained run in {root.absolute()}. Train one (simstudent sft recipes/demo.yaml), or name a recipe"
             )
         _say(f"Run: {run}")
-        return load_recipe(run / "recipe.yaml", overrides), run
+        return _with_stage(load_recipe(run / "recipe.yaml", overrides), run, overrides), run
     recipe = load_recipe(args.recipe, overrides)
     run = Path(args.run_folder) if args.run_folder else newest_run(root, name=recipe.name)
     if run is None and "sft" in recipe.rollout.methods:
@@ -204,7 +191,20 @@ def _recipe_and_run(args: argparse.Namespace, overrides: dict[str, Any]) -> tupl
         )
     if run is not None:
         _say(f"Run: {run}")
+        recipe = _with_stage(recipe, run, overrides)
     return recipe, run
+
+
+def _with_stage(recipe: Recipe, run: Path, overrides: dict[str, Any]) -> Recipe:
+    """The recipe with what the run trained among its methods, unless the command line names them."""
+    from simstudent.runs import stage_of, trained
+
+    methods: tuple[str, ...] = recipe.rollout.methods
+    if "rollout.methods" in overrides or not trained(run) or stage_of(run) in methods:
+        return recipe
+    after = methods.index("sft") + 1 if "sft" in methods else 0
+    methods = (*methods[:after], stage_of(run), *methods[after:])
+    return recipe.model_copy(update={"rollout": recipe.rollout.model_copy(update={"methods": methods})})
 
 
 def _evaluate(args: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ from simstudent.data.split import Cell, Side, SplitSection
 from simstudent.errors import SimstudentError
 from simstudent.recipe_errors import Lines, describe, parse_yaml
 from simstudent.section import Section
+from simstudent.training.sections import DapoSection, DpoSection, SftSection
 
 
 class ModelSection(Section):
@@ -65,43 +66,7 @@ class DialogueSection(Section):
     """Room kept for a submission, in training and rollout; an answer is cut there."""
 
 
-class LoraSection(Section):
-    r: int = Field(8, ge=1)
-    alpha: int = Field(16, ge=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    target: str | tuple[str, ...] = "all-linear"
-
-
-class SftSection(Section):
-    """Supervised fine-tuning; the defaults are the paper's (Koutcheme et al. 2026, section 4)."""
-
-    lora: LoraSection = LoraSection()
-    learning_rate: float = Field(1e-4, gt=0)
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup: float = Field(0.1, ge=0, lt=1)
-    epochs: float = Field(1.0, gt=0)
-    batch_size: int = Field(8, ge=1)
-    """Trajectory rows per optimiser step."""
-    micro_batch_size: int = Field(1, ge=1)
-    """Rows per forward pass; batch_size must be a multiple of it."""
-    evaluations: int = Field(4, ge=1)
-    """How often the validation loss is measured (and a checkpoint kept) over the whole training."""
-    gradient_checkpointing: bool = False
-    limit: int | None = Field(None, ge=1)
-    """Train on only this many trajectories, drawn by a seeded hash, and validate on a quarter as many."""
-    trainer: dict[str, Any] = Field(default_factory=dict)
-    """Further fields of TRL's SFTConfig, passed on verbatim."""
-
-    @field_validator("micro_batch_size")
-    @classmethod
-    def _divides(cls, value: int, info: ValidationInfo) -> int:
-        batch = info.data.get("batch_size", value)
-        if batch % value:
-            raise ValueError(f"batch_size ({batch}) is not a multiple of micro_batch_size ({value})")
-        return value
-
-
-Method = Literal["base", "sft", "repeat-last", "constant-0", "constant-0.5", "reference"]
+Method = Literal["base", "sft", "dpo", "dapo", "repeat-last", "constant-0", "constant-0.5", "reference"]
 
 
 class RolloutSection(Section):
@@ -143,6 +108,8 @@ class Recipe(Section):
     grader: GraderSection = GraderSection()
     dialogue: DialogueSection = DialogueSection()
     sft: SftSection = SftSection()
+    dpo: DpoSection = DpoSection()
+    dapo: DapoSection = DapoSection()
     rollout: RolloutSection = RolloutSection()
 
     def to_dict(self) -> dict[str, Any]:
@@ -187,11 +154,15 @@ def _validated(raw: dict[str, Any], lines: Lines, path: Path) -> Recipe:
         recipe = Recipe.model_validate(raw, context={"folder": path.resolve().parent})
     except ValidationError as error:
         problems = describe(error, Recipe, lines)
-    trainer = (raw.get("sft") or {}).get("trainer") if isinstance(raw.get("sft"), dict) else None
-    if isinstance(trainer, dict) and trainer:
-        from simstudent.training.settings import check_trainer_keys
+    for stage in ("sft", "dpo", "dapo"):
+        section = raw.get(stage)
+        trainer = section.get("trainer") if isinstance(section, dict) else None
+        if isinstance(trainer, dict) and trainer:
+            from simstudent.training.settings import check_trainer_keys
 
-        problems += [f"{lines.at(('sft', 'trainer', key))}{text}" for key, text in check_trainer_keys(trainer)]
+            problems += [
+                f"{lines.at((stage, 'trainer', key))}{text}" for key, text in check_trainer_keys(stage, trainer)
+            ]
     if problems or recipe is None:
         count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
         raise SimstudentError(f"{path}: {count}\n" + "\n".join(f"  {p}" for p in problems))

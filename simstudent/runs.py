@@ -133,11 +133,18 @@ def trained(run: Path) -> bool:
     return (run / "adapter" / "adapter_config.json").is_file()
 
 
-def newest_run(root: Path, *, name: str | None = None, finished: bool = True) -> Path | None:
-    """The run started last under ``root``: of this recipe name, and trained to the end (or only begun)."""
+def stage_of(run: Path) -> str:
+    """What was trained in a run: ``sft``, ``dpo`` or ``dapo``."""
+    return str(read_manifest(run).get("stage", "sft"))
+
+
+def newest_run(root: Path, *, name: str | None = None, finished: bool = True, stage: str | None = None) -> Path | None:
+    """The run started last under ``root``: of this recipe name and stage, trained to the end (or only begun)."""
     runs = [p.parent for p in root.glob("*/manifest.json")]
     if name is not None:
         runs = [r for r in runs if read_recipe(r).name == name]
+    if stage is not None:
+        runs = [r for r in runs if stage_of(r) == stage]
     runs = [r for r in runs if trained(r) == finished]
     return max(runs, key=lambda r: (read_manifest(r)["started"], r.name), default=None)
 

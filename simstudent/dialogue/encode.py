@@ -85,6 +85,11 @@ class Encoder:
         """Anything a student, teacher or model wrote: a special token spelt out in it is just text."""
         return tuple(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """For each token of a turn's text its first character and the one after its last."""
+        made = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
+        return [(a, b) for a, b in made["offset_mapping"]]
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids, special tokens included, nothing tidied up: a program must come back as written."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))

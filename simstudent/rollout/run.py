@@ -11,7 +11,7 @@ import datetime
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -30,8 +30,9 @@ from simstudent.rollout.engines.baselines import baseline
 from simstudent.rollout.records import Rollout
 from simstudent.rollout.simulate import Start, Student, language_model, simulate, starts
 from simstudent.runs import append_line, create_run, differences, read_lines, write_json, write_lines
+from simstudent.training.stages import adapters
 
-MODELS = {"base": None, "sft": "sft"}
+MODELS = {"base": None, "sft": "sft", "dpo": "dpo", "dapo": "dapo"}
 """Methods that a language model plays, and the adapter each one uses."""
 
 
@@ -80,24 +81,28 @@ def run_rollouts(
 ) -> Path:
     """Roll out every method of the recipe into a folder under ``run`` and return that folder.
 
-    Without a ``run`` (methods that need no training) a run folder is made under ``root``. ``resume`` goes on with the
-    newest rollouts if their settings are equal: finished rollouts are kept, failed ones redone.
+    Adapters are those of the run and of the runs it started from (SFT before DPO, say). Without a ``run`` (methods
+    that need no training) a run folder is made under ``root``. ``resume`` goes on with the newest rollouts if their
+    settings are equal: finished rollouts are kept, failed ones redone.
     """
     methods = recipe.rollout.methods
-    if "sft" in methods and (run is None or not (run / "adapter").is_dir()):
-        raise SimstudentError(
-            f"method 'sft' needs a trained adapter and {run or 'this recipe'} has none: train first (simstudent sft "
-            "RECIPE), or choose --methods base,repeat-last,..."
-        )
+    trained = {} if run is None else adapters(run)
+    used: dict[str, Path] = {m: trained[m] for m in methods if m in trained}
+    for method in methods:
+        if MODELS.get(method) is not None and method not in trained:
+            raise SimstudentError(
+                f"method '{method}' needs a trained adapter and {run or 'this recipe'} has none: train first "
+                f"(simstudent {method} RECIPE), or choose --methods base,repeat-last,..."
+            )
     with regrade.open_pool(recipe.grader) as pool:
         simulation = prepare_simulation(recipe, pool, say)
         if run is None:
             run = create_run(root, recipe, {"trained": False})
-        if "sft" in methods:
-            simulation.settings["adapter"] = _folder_hash(run / "adapter")
+        if used:
+            simulation.settings["adapters"] = {name: _folder_hash(path) for name, path in used.items()}
         folder = _folder(run, simulation.settings, resume)
         say(f"Rollouts: {folder}")
-        asyncio.run(_all_methods(simulation, run, folder, pool, say))
+        asyncio.run(_all_methods(simulation, run, used, folder, pool, say))
     return folder
 
 
@@ -156,7 +161,14 @@ def _folder(run: Path, settings: dict[str, Any], resume: bool) -> Path:
     return folder
 
 
-async def _all_methods(simulation: Simulation, run: Path, folder: Path, pool: Pool, say: Callable[[str], None]) -> None:
+async def _all_methods(
+    simulation: Simulation,
+    run: Path,
+    adapters: Mapping[str, Path],
+    folder: Path,
+    pool: Pool,
+    say: Callable[[str], None],
+) -> None:
     recipe = simulation.recipe
     methods = recipe.rollout.methods
     todo = {m: _open_starts(folder / f"{m}.jsonl", simulation.starts) for m in methods}
@@ -169,7 +181,7 @@ async def _all_methods(simulation: Simulation, run: Path, folder: Path, pool: Po
     encoder = _encoder(recipe, run)
     r = recipe.rollout
     sampling = Sampling(encoder.stop_ids, recipe.dialogue.answer_tokens, r.temperature, r.top_p)
-    async with _engine(recipe, run, models, say) as engine:
+    async with _engine(recipe, {m: adapters[m] for m in models if m in adapters}, say) as engine:
         for method in models:
             student = language_model(
                 engine,
@@ -196,11 +208,8 @@ def _encoder(recipe: Recipe, run: Path) -> Encoder:
 
 
 @contextlib.asynccontextmanager
-async def _engine(
-    recipe: Recipe, run: Path, models: Sequence[str], say: Callable[[str], None]
-) -> AsyncIterator[Engine]:
+async def _engine(recipe: Recipe, adapters: Mapping[str, Path], say: Callable[[str], None]) -> AsyncIterator[Engine]:
     r = recipe.rollout
-    adapters = {"sft": run / "adapter"} if "sft" in models else {}
     say(f"Starting the {r.engine} engine with {recipe.model.id}")
     if r.engine == "vllm":
         from simstudent.rollout.engines.vllm import VllmEngine

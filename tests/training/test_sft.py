@@ -13,7 +13,8 @@ from simstudent.cli import main
 from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe, load_recipe
 from simstudent.runs import newest_run, read_lines, read_manifest
-from simstudent.training.sft import _last_checkpoint, run_sft
+from simstudent.training.sft import run_sft
+from simstudent.training.stages import last_checkpoint
 
 pytest.importorskip("trl")
 
@@ -122,9 +123,9 @@ def test_half_written_checkpoints_are_passed_over(tmp_path: Path) -> None:
             (folder / name).touch()
         if state is not None:
             (folder / "trainer_state.json").write_text(state)
-    assert _last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-10"]
-    assert _last_checkpoint(tmp_path / "none") is None
+    assert last_checkpoint(tmp_path / "none") is None
 
 
 def test_from_the_newest_run_to_a_table(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,112 @@
+"""``simstudent sft | pairs | dpo | dapo``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from simstudent.errors import SimstudentError
+
+
+def add_parsers(commands: Any) -> None:
+    """Add the commands that train."""
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        sub.add_argument("recipe", metavar="RECIPE")
+        return sub
+
+    _training(command("sft", _sft, "Train a simulated student: supervised fine-tuning on the recipe's trajectories."))
+
+    sub = command("pairs", _pairs, "Write the preference pairs that DPO learns from; show counts and examples.")
+    sub.add_argument("--to", metavar="FILE", help="write them as JSONL: prompt, chosen, rejected as message lists")
+    sub.add_argument("-n", "--count", type=int, default=1, help="examples to show for each mode (default 1)")
+
+    for name, run, text in (
+        ("dpo", _dpo, "Go on from the SFT adapter with preference pairs of students' submissions."),
+        ("dapo", _dapo, "Go on from the SFT adapter by reinforcement: graded submissions of the model's own."),
+    ):
+        sub = command(name, run, text)
+        sub.add_argument("--from", metavar="RUN", dest="start", help="the SFT run (default: the newest that fits)")
+        _training(sub)
+
+
+def _training(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--dry-run", action="store_true", help="show the data and the plan; load no model, write nothing")
+    sub.add_argument("--resume", action="store_true", help="go on with the newest unfinished run of this recipe")
+    sub.add_argument("--max-minutes", type=float, metavar="N", help="stop with a checkpoint after so many minutes")
+    sub.add_argument("--runs", default="runs", metavar="DIR", help="folder of run folders (default: ./runs)")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    if args.max_minutes is not None and args.max_minutes <= 0:
+        raise SimstudentError(f"--max-minutes must be above 0, not {args.max_minutes:g}")
+    start = {"start": args.start and Path(args.start)} if "start" in args else {}
+    return {
+        "root": Path(args.runs),
+        "say": _say,
+        "dry_run": args.dry_run,
+        "resume": args.resume,
+        "max_minutes": args.max_minutes,
+        **start,
+    }
+
+
+def _sft(args: argparse.Namespace) -> None:
+    from simstudent.recipe import load_recipe
+    from simstudent.training.sft import run_sft
+
+    _next(run_sft(load_recipe(args.recipe), **_options(args)))
+
+
+def _dpo(args: argparse.Namespace) -> None:
+    from simstudent.recipe import load_recipe
+    from simstudent.training.dpo import run_dpo
+
+    _next(run_dpo(load_recipe(args.recipe), **_options(args)))
+
+
+def _dapo(args: argparse.Namespace) -> None:
+    from simstudent.recipe import load_recipe
+    from simstudent.training.dapo import run_dapo
+
+    _next(run_dapo(load_recipe(args.recipe), **_options(args)))
+
+
+def _next(run: Path | None) -> None:
+    from simstudent.runs import trained
+    from simstudent.training.ranks import is_main
+
+    if run is not None and trained(run) and is_main():
+        _say("Next: simstudent rollout --steps 5")
+
+
+def _pairs(args: argparse.Namespace) -> None:
+    from simstudent.recipe import load_recipe
+    from simstudent.runs import write_lines
+    from simstudent.training.dpo import pair_sets
+    from simstudent.training.examples import examples
+    from simstudent.training.pairs import pair_record
+
+    recipe = load_recipe(args.recipe)
+    made = examples(recipe, _say)
+    sets = pair_sets(recipe, made, _say)
+    records = [
+        pair_record(row.pair, made.sides[side].dialogues[row.pair.key]) | {"side": side}
+        for side, found in sets.items()
+        for row in found.rows
+    ]
+    for mode in recipe.dpo.pairs:
+        for record in [r for r in records if r["mode"] == mode][: args.count]:
+            _say(f"\n--- {mode}: {record['key']} after {record['t']} submissions")
+            for side in ("chosen", "rejected"):
+                _say(f"{side}:\n{record[side][0]['content']}")
+    if args.to:
+        write_lines(Path(args.to), records)
+        _say(f"\n{len(records)} pairs: {args.to}")

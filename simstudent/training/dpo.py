@@ -1,0 +1,154 @@
+"""Direct preference optimisation: ``simstudent dpo recipes/newcaledonia.yaml``, from the recipe's SFT run.
+
+The student's next submission is preferred over another one (pairs.py). The reference is the SFT policy, as in
+the paper: its log-probabilities are computed once ahead, or come from a frozen copy of the SFT adapter, never from the
+base model with the adapter off.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simstudent.data.split import Side, position
+from simstudent.errors import SimstudentError, missing_extra
+from simstudent.training.examples import Examples, examples
+from simstudent.training.pairs import PairSet, encode_pairs, pairs_of, summary
+from simstudent.training.ranks import once, quiet, world_size
+from simstudent.training.settings import shared_settings, steps_of, validated_settings
+from simstudent.training.sft import finish, prepared
+from simstudent.training.stages import begin, identity, sft_run, unfinished_run
+
+if TYPE_CHECKING:
+    from simstudent.recipe import Recipe
+
+SHOWN = {"margin": "rewards/margins", "accuracy": "rewards/accuracies"}
+"""Columns of the progress line: the implicit reward of chosen over rejected, and how often it is above 0."""
+ALSO = {"validation margin": "eval_rewards/margins", "validation accuracy": "eval_rewards/accuracies"}
+
+
+def pair_sets(recipe: Recipe, made: Examples, say: Callable[[str], None]) -> dict[Side, PairSet]:
+    """The recipe's pairs of training and validation students. Raises SimstudentError when a side has none."""
+    d = recipe.dpo
+    found: dict[Side, PairSet] = {}
+    for side, held in made.sides.items():
+        pairs = [
+            pair
+            for t in held.trajectories
+            for pair in pairs_of(t, held.grades[t.key], d.pairs, first=d.first, seed=recipe.seed)
+        ]
+        if d.limit is not None:
+            count = d.limit if side == "train" else math.ceil(d.limit / 4)
+            pairs = sorted(pairs, key=lambda p: position(recipe.seed, "dpo", p.mode, p.key, str(p.t)))[:count]
+        found[side] = encode_pairs(made.encoder, pairs, held.dialogues)
+        say("\n".join([f"  {side}: {held.text}; {len(found[side].rows)} pairs", *summary(found[side])]))
+        if not found[side].rows:
+            raise SimstudentError(f"no {side} pair: dpo.pairs {d.pairs} finds none in these trajectories")
+    return found
+
+
+def run_dpo(
+    recipe: Recipe,
+    *,
+    root: Path,
+    say: Callable[[str], None] = print,
+    start: Path | None = None,
+    dry_run: bool = False,
+    resume: bool = False,
+    max_minutes: float | None = None,
+) -> Path | None:
+    """Train from an SFT run (``start``, or the newest that fits the recipe) and return the new run folder.
+
+    The rest is as for ``run_sft``.
+    """
+    say = quiet(say)
+    unfinished = once(lambda: unfinished_run(recipe, "dpo", root) if resume else None)
+    made = examples(recipe, say)
+    pairs = pair_sets(recipe, made, say)
+    d = recipe.dpo
+    steps = steps_of(len(pairs["train"].rows), d.batch_size, d.epochs)
+    say(f"Plan: DPO, beta {d.beta:g}, {steps} steps of {d.batch_size} pairs ({d.epochs:g} epochs)")
+    if dry_run:
+        say("Dry run: nothing was trained, nothing written.")
+        return None
+    sft = once(lambda: sft_run(recipe, root, start, fits))
+    facts = {**fits, "pairs": {side: found.counts for side, found in pairs.items()}}
+    run = once(lambda: begin(recipe, "dpo", facts, made.encoder.template, root=root, unfinished=unfinished, start=sft))
+    say(f"Run folder: {run}, from {sft}")
+    _train(recipe, made, pairs, sft / "adapter", run, say, max_minutes)
+    return run
+
+
+def dpo_trainer() -> Any:
+    """TRL's DPOTrainer over pairs that are token ids already: it has no such entrance of its own."""
+    from trl import DPOTrainer
+
+    class PairTrainer(DPOTrainer):  # type: ignore[misc]
+        def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+            return dataset
+
+    return PairTrainer
+
+
+def dataset_of(pairs: PairSet) -> Any:
+    """The pairs with the columns that TRL's collator reads."""
+    from datasets import Dataset
+
+    rows = [
+        {"prompt_ids": list(r.prompt), "chosen_ids": list(r.chosen), "rejected_ids": list(r.rejected)}
+        for r in pairs.rows
+    ]
+    return Dataset.from_list(rows)
+
+
+def _train(
+    recipe: Recipe,
+    made: Examples,
+    pairs: dict[Side, PairSet],
+    adapter: Path,
+    run: Path,
+    say: Callable[[str], None],
+    max_minutes: float | None,
+) -> None:
+    try:
+        import trl
+    except ImportError as error:
+        raise missing_extra(error.name or "trl", "train") from None
+    import transformers
+
+    from simstudent.training.policy import load_policy, outcome
+    from simstudent.training.progress import Progress, TimeLimit
+
+    d = recipe.dpo
+    longest = max(len(r.prompt) + max(len(r.chosen), len(r.rejected)) for p in pairs.values() for r in p.rows)
+    policy = load_policy(
+        recipe, say, tokens=2 * longest * d.micro_batch_size, checkpointing=d.gradient_checkpointing, adapter=adapter
+    )
+    checkpoint = once(lambda: prepared(run))
+    steps = steps_of(len(pairs["train"].rows), d.batch_size, d.epochs)
+    settings = {
+        **shared_settings(recipe, d, run, device=policy.device, steps=steps, saves=d.evaluations, world=world_size()),
+        **validated_settings(steps, d.evaluations),
+        "beta": d.beta,
+        "max_length": None,  # the window already holds
+        "precompute_ref_log_probs": d.reference == "precomputed",
+        "gradient_checkpointing": policy.checkpointing,
+    }
+    trainer = dpo_trainer()(
+        model=policy.model,
+        args=trl.DPOConfig(**{**settings, **d.trainer}),
+        train_dataset=dataset_of(pairs["train"]),
+        eval_dataset=dataset_of(pairs["validation"]),
+        processing_class=made.encoder.tokenizer,
+        callbacks=[
+            Progress(
+                run / "metrics.jsonl", pairs["train"].tokens / len(pairs["train"].rows), say, shown=SHOWN, also=ALSO
+            ),
+            TimeLimit(max_minutes),
+        ],
+    )
+    trainer.remove_callback(transformers.PrinterCallback)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    finish(trainer, run, say, lambda: outcome(trainer, policy), max_minutes)

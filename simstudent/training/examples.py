@@ -1,0 +1,75 @@
+"""What every way of training begins with: the recipe's students, graded, as dialogues, and the encoder for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from graders import Grade
+from simstudent.data import regrade, report
+from simstudent.data.load import Data, prepare
+from simstudent.data.records import Assignment, Trajectory
+from simstudent.data.split import Side
+from simstudent.dialogue.encode import Encoder, make_encoder
+from simstudent.dialogue.serialize import Dialogue, dialogues
+
+if TYPE_CHECKING:
+    from simstudent.recipe import Recipe
+
+Choose = Callable[[Side, tuple[Trajectory, ...]], tuple[Trajectory, ...]]
+"""Which of a side's trajectories are used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One side's trajectories, the graders' grades and the dialogues by trajectory key.
+
+    ``wrong``: logged grades that differ from the graders', whose word counts.
+    """
+
+    trajectories: tuple[Trajectory, ...]
+    grades: Mapping[str, tuple[Grade, ...]]
+    dialogues: Mapping[str, Dialogue]
+    wrong: int
+
+    @property
+    def text(self) -> str:
+        """Counts, for a person."""
+        submissions = sum(len(t.submissions) for t in self.trajectories)
+        students = len({t.student for t in self.trajectories})
+        text = f"{students} students, {len(self.trajectories)} trajectories, {submissions} submissions"
+        if self.wrong:
+            text += f" ({self.wrong} logged grades differ from the graders', which are used)"
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Training and validation students of a recipe, the assignments, and the encoder for their dialogues."""
+
+    data: Data
+    assignments: Mapping[str, Assignment]
+    sides: Mapping[Side, Held]
+    encoder: Encoder
+
+
+def examples(recipe: Recipe, say: Callable[[str], None], choose: Choose = lambda side, held: held) -> Examples:
+    """Load, select, split, grade and serialise, reporting each stage."""
+    from simstudent.training.models import load_tokenizer
+
+    encoder = make_encoder(recipe, load_tokenizer(recipe.model.id, recipe.model.revision))
+    data = prepare(recipe.data, recipe.seed, say, recipe.grader)
+    say(f"Data ({recipe.data.source.kind}):\n{report.terminal(data.attrition, data.division)}")
+    for line in data.skips.text():
+        say(line)
+    assignments = regrade.limited(data.assignments, recipe.grader)
+    sides: dict[Side, Held] = {}
+    with regrade.open_pool(recipe.grader) as pool:
+        for side in ("train", "validation"):
+            held = choose(side, data.sides[side])
+            grades = regrade.regrade(held, assignments, pool)
+            made = dialogues(held, assignments, grades, level=recipe.dialogue.feedback, system=recipe.dialogue.system)
+            wrong = len(regrade.disagreements(held, grades))
+            sides[side] = Held(held, grades, {d.key: d for d in made}, wrong)
+    return Examples(data, assignments, sides, encoder)

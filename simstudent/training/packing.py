@@ -1,0 +1,68 @@
+"""Packing: several trajectories in one row of the window's length, none of which sees another.
+
+Position ids start anew with each trajectory. Without an attention mask transformers reads the borders off them and
+masks attention across, in every attention implementation; a test compares losses and gradients with single rows.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from simstudent.dialogue.encode import IGNORED, Row
+
+
+def pack(lengths: Sequence[int], width: int) -> list[list[int]]:
+    """Numbers of the rows that share a pack: best fit, longest rows first. A row beyond ``width`` has its own pack."""
+    packs: list[list[int]] = []
+    rooms: list[tuple[int, int]] = []  # (tokens left, pack), sorted
+    for number in sorted(range(len(lengths)), key=lambda n: (-lengths[n], n)):
+        at = bisect_left(rooms, (lengths[number], -1))
+        if at == len(rooms):
+            packs.append([number])
+            insort(rooms, (max(0, width - lengths[number]), len(packs) - 1))
+            continue
+        room, place = rooms.pop(at)
+        packs[place].append(number)
+        insort(rooms, (room - lengths[number], place))
+    return packs
+
+
+def packed(rows: Sequence[Row], width: int) -> list[dict[str, list[int]]]:
+    """Rows as the collator takes them: ids and labels of a pack one after another, and the length of each."""
+    found = []
+    for numbers in pack([len(r.ids) for r in rows], width):
+        held = [rows[n] for n in numbers]
+        found.append(
+            {
+                "input_ids": [i for r in held for i in r.ids],
+                "labels": [i for r in held for i in r.labels],
+                "lengths": [len(r.ids) for r in held],
+            }
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Packs to tensors (batch, longest pack): ``input_ids``, ``labels``, ``position_ids``, and no attention mask.
+
+    What fills a pack up is one more segment, which carries no loss.
+    """
+
+    pad_id: int
+
+    def __call__(self, packs: Sequence[dict[str, list[int]]]) -> dict[str, Any]:
+        import torch
+
+        width = max(len(p["input_ids"]) for p in packs)
+        ids, labels, places = [], [], []
+        for p in packs:
+            fill = width - len(p["input_ids"])
+            ids.append(p["input_ids"] + [self.pad_id] * fill)
+            labels.append(p["labels"] + [IGNORED] * fill)
+            places.append([i for length in [*p["lengths"], fill] for i in range(length)])
+        made = {"input_ids": ids, "labels": labels, "position_ids": places}
+        return {name: torch.tensor(rows) for name, rows in made.items()}

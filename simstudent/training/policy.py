@@ -1,0 +1,109 @@
+"""The model that is trained: a base, in 4 bits where that is wanted, with a fresh adapter or a trained one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simstudent.training.memory import available_memory, plan_memory
+from simstudent.training.models import best_device, load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from simstudent.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """``model`` is the base, or a trainable PeftModel when it began from an adapter."""
+
+    model: Any
+    device: str
+    quantization: str
+    checkpointing: bool
+
+
+def quantization_of(recipe: Recipe, device: str) -> str:
+    """``nf4`` or ``none``: what the recipe's ``auto`` means on this device."""
+    wanted = recipe.model.quantization
+    if wanted == "auto":
+        return "nf4" if device == "cuda" else "none"
+    return wanted
+
+
+def load_policy(
+    recipe: Recipe,
+    say: Callable[[str], None],
+    *,
+    tokens: int,
+    checkpointing: bool | str,
+    adapter: Path | None = None,
+    quantization: str | None = None,
+) -> Policy:
+    """Load the base and, if given, put a trained adapter on it that training goes on with.
+
+    ``tokens``: most tokens of a forward pass, for the memory plan, which is said before training starts.
+    """
+    import transformers
+
+    device = best_device()
+    quantization = quantization or quantization_of(recipe, device)
+    transformers.set_seed(recipe.seed)
+    transformers.utils.logging.set_verbosity_error()
+    free = available_memory(device)
+    model = load_model(
+        recipe.model.id,
+        revision=recipe.model.revision,
+        quantization=quantization,  # type: ignore[arg-type]
+        device=_this_device(device),
+    )
+    say(f"Training on {device}, base weights {'NF4 (QLoRA)' if quantization == 'nf4' else 'bfloat16 (LoRA)'}")
+    plan = plan_memory(model, rank=recipe.sft.lora.r, tokens=tokens, available=free)
+    checkpointed = plan.checkpointing(checkpointing)
+    say(plan.text(checkpointed))
+    if adapter is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+    return Policy(model, device, quantization, checkpointed)
+
+
+def _this_device(device: str) -> str:
+    """With several GPUs, the one of this process."""
+    if device != "cuda":
+        return device
+    import accelerate
+
+    return str(accelerate.PartialState().device)
+
+
+def lora_config(recipe: Recipe) -> Any:
+    """The recipe's adapter as peft describes it."""
+    from peft import LoraConfig
+
+    lora = recipe.sft.lora
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target if isinstance(lora.target, str) else list(lora.target),
+        task_type="CAUSAL_LM",
+    )
+
+
+def outcome(trainer: Any, policy: Policy) -> dict[str, Any]:
+    """Facts of a finished training, for ``training.json`` beside the adapter."""
+    import torch
+
+    state = trainer.state
+    cuda = policy.device == "cuda"
+    return {
+        "device": torch.cuda.get_device_name() if cuda else policy.device,
+        "quantization": policy.quantization,
+        "steps": state.global_step,
+        "best_checkpoint": state.best_model_checkpoint and Path(state.best_model_checkpoint).name,
+        "best_validation_loss": state.best_metric,
+        "peak_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2) if cuda else None,
+    }

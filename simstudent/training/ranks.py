@@ -1,0 +1,44 @@
+"""Several processes, one a GPU (``accelerate launch -m simstudent sft ...``): who speaks and writes, who waits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    """Whether this is the process that speaks and writes."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def quiet(say: Callable[[str], None]) -> Callable[[str], None]:
+    """``say`` in the main process, silence in the others."""
+    return say if is_main() else lambda text: None
+
+
+def once(make: Callable[[], T]) -> T:
+    """What ``make`` gives in the main process, in all of them. An error there is raised everywhere."""
+    if world_size() == 1:
+        return make()
+    import accelerate
+    from accelerate.utils import broadcast_object_list
+
+    accelerate.PartialState()  # opens the process group
+    told: list[object] = [None, None]
+    if is_main():
+        try:
+            told[0] = make()
+        except Exception as error:
+            told[1] = error
+    broadcast_object_list(told, from_process=0)
+    if isinstance(told[1], Exception):
+        raise told[1]
+    return told[0]  # type: ignore[return-value]

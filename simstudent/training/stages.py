@@ -1,0 +1,163 @@
+"""Training runs one after another: SFT first, then DPO or DAPO from its adapter, each in a run folder of its own.
+
+A run's manifest says its ``stage`` and, in ``from``, the run that it started from; so any run leads to all adapters
+before it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from simstudent.data import report
+from simstudent.errors import SimstudentError
+from simstudent.runs import (
+    create_run,
+    differences,
+    newest_run,
+    read_lines,
+    read_manifest,
+    read_recipe,
+    stage_of,
+    trained,
+    write_json,
+    write_lines,
+)
+
+if TYPE_CHECKING:
+    from simstudent.data.load import Data
+    from simstudent.dialogue.template import ChatTemplate
+    from simstudent.recipe import Recipe
+
+Stage = Literal["sft", "dpo", "dapo"]
+STAGES: tuple[Stage, ...] = ("sft", "dpo", "dapo")
+
+
+def unfinished_run(recipe: Recipe, stage: Stage, root: Path) -> Path:
+    """The newest unfinished run of this recipe and stage.
+
+    Raises SimstudentError when there is none, or when what decides about the stage has changed in the recipe.
+    """
+    run = newest_run(root, name=recipe.name, finished=False, stage=stage)
+    if run is None:
+        raise SimstudentError(f"nothing to resume: no unfinished {stage} run of '{recipe.name}' in {root}")
+    others = ("rollout.", *(f"{other}." for other in STAGES if other != stage))
+    changed = differences(read_recipe(run).to_dict(), recipe.to_dict())
+    changed = [c for c in changed if not c.startswith(others)]
+    if changed:
+        raise SimstudentError(
+            f"{run} cannot be resumed, the recipe has changed since (undo this, or start anew without --resume):\n  "
+            + "\n  ".join(changed)
+        )
+    return run
+
+
+def identity(data: Data, template: ChatTemplate) -> dict[str, str]:
+    """What must be the same in runs that go on from each other."""
+    return {"data_hash": data.hash, "template_hash": template.hash}
+
+
+def begin(
+    recipe: Recipe,
+    stage: Stage,
+    data: Data,
+    template: ChatTemplate,
+    facts: Mapping[str, Any],
+    *,
+    root: Path,
+    unfinished: Path | None,
+    start: Path | None = None,
+) -> Path:
+    """The run folder to train in: a new one, or the unfinished one if its data and template are still the same."""
+    facts = {"stage": stage, **identity(data, template), **facts} | ({} if start is None else {"from": start.name})
+    if unfinished is None:
+        run = create_run(root, recipe, facts)
+        write_json(run / "template.json", template.to_dict())
+        for name in ("attrition.csv", "data.md"):
+            report.write(run / name, data.attrition, data.division)
+        return run
+    manifest = read_manifest(unfinished)
+    changed = differences({k: manifest.get(k) for k in facts}, facts)
+    if changed:
+        raise SimstudentError(
+            f"{unfinished} cannot be resumed, data or template have changed since (start anew without --resume):\n  "
+            + "\n  ".join(changed)
+        )
+    return unfinished
+
+
+def sft_run(recipe: Recipe, root: Path, named: Path | None, facts: Mapping[str, Any]) -> Path:
+    """The SFT run that a later stage starts from: the one ``named``, or the newest that fits the recipe.
+
+    It fits when model, dialogue, data and template (``facts``: see `identity`) are the same. Raises SimstudentError
+    naming what differs.
+    """
+    if named is not None:
+        if not trained(named):
+            raise SimstudentError(f"{named} holds no trained adapter; name a finished run of simstudent sft")
+        changed = _unlike(named, recipe, facts)
+        if changed:
+            raise SimstudentError(f"{named} does not fit this recipe:\n  " + "\n  ".join(changed))
+        return named
+    runs = sorted(root.glob("*/manifest.json"), key=lambda p: (read_manifest(p.parent)["started"], p.parent.name))
+    fitting = [p.parent for p in runs if trained(p.parent) and stage_of(p.parent) == "sft"]
+    for run in reversed(fitting):
+        if not _unlike(run, recipe, facts):
+            return run
+    why = "there is none yet" if not fitting else "none of those there has this recipe's model, data and dialogue"
+    raise SimstudentError(
+        f"no SFT run to start from in {root.absolute()}: {why}. Train one (simstudent sft RECIPE), or name it (--from)"
+    )
+
+
+def _unlike(run: Path, recipe: Recipe, facts: Mapping[str, Any]) -> list[str]:
+    manifest = read_manifest(run)
+    decide = ("model", "dialogue")
+    theirs, ours = read_recipe(run).to_dict(), recipe.to_dict()
+    old = {name: theirs[name] for name in decide} | {name: manifest.get(name) for name in facts}
+    return differences(old, {name: ours[name] for name in decide} | dict(facts))
+
+
+def adapters(run: Path) -> dict[str, Path]:
+    """The adapters that led to a run, by stage, its own last. Raises SimstudentError when an earlier run is gone."""
+    found = {stage_of(run): run / "adapter"} if trained(run) else {}
+    before = read_manifest(run).get("from")
+    while before is not None:
+        earlier = run.parent / before
+        if not trained(earlier):
+            raise SimstudentError(f"{run} started from {earlier}, which is not there (or not trained) any more")
+        found = {stage_of(earlier): earlier / "adapter", **found}
+        before = read_manifest(earlier).get("from")
+    return found
+
+
+WHOLE = ("adapter_config.json", "optimizer.pt", "scheduler.pt", "trainer_state.json")
+"""What a checkpoint folder holds once it is complete; trainer_state.json is written last."""
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint; a half-written one (the process was killed) is removed."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
+    for checkpoint in reversed(found):
+        if all((checkpoint / name).is_file() for name in WHOLE) and _readable(checkpoint / "trainer_state.json"):
+            return checkpoint
+        shutil.rmtree(checkpoint)
+    return None
+
+
+def _readable(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True
+
+
+def forget_after(metrics: Path, checkpoint: Path | None) -> None:
+    """Drop the logged lines of steps that will be trained again."""
+    step = 0 if checkpoint is None else int(checkpoint.name.split("-")[1])
+    kept = [line for line in read_lines(metrics) if line["step"] <= step]
+    write_lines(metrics, kept)
