@@ -28,7 +28,7 @@ def test_the_documented_recipe_has_every_key_with_its_default() -> None:
 
 
 def keys(raw: Any, prefix: str = "") -> list[str]:
-    if not isinstance(raw, dict) or prefix in ("data.source.", "sft.trainer."):
+    if not isinstance(raw, dict) or prefix in ("data.source.", "sft.trainer.", "dpo.trainer.", "dapo.trainer."):
         return [prefix]
     return [found for key, value in raw.items() for found in keys(value, f"{prefix}{key}.")]
 

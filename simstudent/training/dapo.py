@@ -103,10 +103,9 @@ def run_dapo(
     if dry_run:
         say("Dry run: nothing was trained, nothing written.")
         return None
-    fits = {"data_hash": made.data.hash, "template_hash": made.encoder.template.hash}
-    sft = once(lambda: sft_run(recipe, root, start, fits))
-    facts = {**fits, "prompts": len(prompts)}
-    run = once(lambda: begin(recipe, "dapo", facts, made.encoder.template, root=root, unfinished=unfinished, start=sft))
+    template, facts = made.encoder.template, {"prompts": len(prompts)}
+    sft = once(lambda: sft_run(recipe, root, start, identity(made.data, template)))
+    run = once(lambda: begin(recipe, "dapo", made.data, template, facts, root=root, unfinished=unfinished, start=sft))
     say(f"Run folder: {run}, from {sft}")
     with regrade.open_pool(recipe.grader) as pool:
         _train(recipe, made.encoder, prompts, pool, sft / "adapter", run, say, max_minutes)

@@ -73,9 +73,10 @@ def run_dpo(
     if dry_run:
         say("Dry run: nothing was trained, nothing written.")
         return None
-    sft = once(lambda: sft_run(recipe, root, start, fits))
-    facts = {**fits, "pairs": {side: found.counts for side, found in pairs.items()}}
-    run = once(lambda: begin(recipe, "dpo", facts, made.encoder.template, root=root, unfinished=unfinished, start=sft))
+    template = made.encoder.template
+    facts = {"pairs": {side: found.counts for side, found in pairs.items()}}
+    sft = once(lambda: sft_run(recipe, root, start, identity(made.data, template)))
+    run = once(lambda: begin(recipe, "dpo", made.data, template, facts, root=root, unfinished=unfinished, start=sft))
     say(f"Run folder: {run}, from {sft}")
     _train(recipe, made, pairs, sft / "adapter", run, say, max_minutes)
     return run
