@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from simstudent.errors import SimstudentError
 
 if TYPE_CHECKING:
-    from simstudent.data.load import Log
+    from simstudent.data.load import Chosen, Log
     from simstudent.recipe import GraderSection
 
 Say = Callable[[str], None]
@@ -45,9 +45,9 @@ def add_parser(commands: Any) -> None:
     sub.add_argument("--to", metavar="FOLDER", help="write the dataset with the graders' grades and feedback")
     sub.add_argument("--show", type=int, default=10, help="disagreements to show (default 10)")
 
-    sub = command("split", _split, "Select and split as the recipe says; show counts and leaks.")
-    sub.add_argument("recipe", metavar="RECIPE")
-    sub.add_argument("--attrition", metavar="FILE", help="write the attrition table (.csv; .md, with the sides too)")
+    sub = command("split", _split, "Select and split as the recipes say; show counts and leaks.")
+    sub.add_argument("recipe", metavar="RECIPE", nargs="+")
+    sub.add_argument("--attrition", metavar="FILE", help="write the attrition tables (.csv; .md, with the sides too)")
     sub.add_argument("--csv", metavar="FILE", help="write student, assignment and side of every trajectory")
 
 
@@ -186,25 +186,40 @@ def _report(agreement: Any, show: int) -> None:
 
 
 def _split(args: argparse.Namespace) -> None:
-    import csv
-
+    from simstudent import __version__
     from simstudent.data import report
     from simstudent.data.load import choose
-    from simstudent.data.split import CELLS, SIDES
     from simstudent.recipe import load_recipe
 
-    recipe = load_recipe(args.recipe)
-    chosen = choose(recipe.data, recipe.seed, _say, recipe.grader)
-    for line in chosen.log.skips.text():
-        _say(line)
-    _say(report.terminal(chosen.attrition, chosen.division))
+    recipes = {path: load_recipe(path) for path in args.recipe}
+    if args.csv and len(recipes) > 1:
+        raise SimstudentError("--csv writes the sides of one recipe; name only one")
+    tables: dict[str, tuple[Any, Any]] = {}
+    for path, recipe in recipes.items():
+        if len(recipes) > 1:
+            _say(f"{path}:")
+        chosen = choose(recipe.data, recipe.seed, _say, recipe.grader)
+        tables[recipe.name] = (chosen.attrition, chosen.division)
+        for line in chosen.log.skips.text():
+            _say(line)
+        _say(report.terminal(chosen.attrition, chosen.division))
+        if args.csv:
+            _write_sides(Path(args.csv), chosen)
     if args.attrition:
-        report.write(Path(args.attrition), chosen.attrition, chosen.division)
+        made_by = f"simstudent data split {' '.join(args.recipe)} --attrition {args.attrition}"
+        head = f"# What selection and split leave\n\nMade by simstudent {__version__} with `{made_by}`.\n\n"
+        report.write(Path(args.attrition), tables, head)
         _say(f"Attrition table: {args.attrition}")
-    if args.csv:
-        with Path(args.csv).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["student", "assignment", "side"])
-            sides = (*SIDES, *CELLS)
-            writer.writerows((t.student, t.assignment, place) for place, t in chosen.placed() if place in sides)
-        _say(f"Sides: {args.csv}")
+
+
+def _write_sides(path: Path, chosen: Chosen) -> None:
+    import csv
+
+    from simstudent.data.split import CELLS, SIDES
+
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["student", "assignment", "side"])
+        sides = (*SIDES, *CELLS)
+        writer.writerows((t.student, t.assignment, place) for place, t in chosen.placed() if place in sides)
+    _say(f"Sides: {path}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from simstudent.data.records import Trajectory
@@ -80,24 +80,27 @@ def piped(cells: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def comma_separated(table: Sequence[Attrition]) -> str:
-    """The table as CSV: plain numbers, what is left and what was dropped in columns of their own."""
+COLUMNS = ("trajectories", "students", "submissions")
+
+
+def comma_separated(tables: Mapping[str, Sequence[Attrition]]) -> str:
+    """Tables by the name of their recipe as CSV: plain numbers, with what was dropped in columns of its own."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    names = ("trajectories", "students", "submissions")
-    writer.writerow(["step", *names, *(f"dropped_{name}" for name in names)])
-    for before, row in zip((None, *table), table, strict=False):
-        left = [row.trajectories, row.students, row.submissions]
-        was = left if before is None else [before.trajectories, before.students, before.submissions]
-        writer.writerow([row.step, *left, *(a - b for a, b in zip(was, left, strict=True))])
+    writer.writerow(["recipe", "step", *COLUMNS, *(f"dropped_{name}" for name in COLUMNS)])
+    for recipe, table in tables.items():
+        for before, row in zip((None, *table), table, strict=False):
+            left = [getattr(row, name) for name in COLUMNS]
+            was = [getattr(before or row, name) for name in COLUMNS]
+            writer.writerow([recipe, row.step, *left, *(a - b for a, b in zip(was, left, strict=True))])
     return out.getvalue()
 
 
 def _cells(table: Sequence[Attrition]) -> list[list[str]]:
-    rows = [["step", "trajectories", "students", "submissions"]]
+    rows = [["step", *COLUMNS]]
     for before, row in zip((None, *table), table, strict=False):
         cells = [row.step + ("*" if row.whole else "")]
-        for name in ("trajectories", "students", "submissions"):
+        for name in COLUMNS:
             left = getattr(row, name)
             dropped = 0 if before is None else getattr(before, name) - left
             cells.append(f"{left:,}" + (f" (-{dropped:,})" if dropped else ""))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from simstudent.data import attrition
@@ -17,18 +17,31 @@ def terminal(table: Sequence[Attrition], division: Division) -> str:
     return "\n".join(parts)
 
 
-def markdown(table: Sequence[Attrition], division: Division) -> str:
-    """Both tables and the remarks in Markdown."""
-    remarks = "".join(f"* {line}\n" for line in notes(division))
-    return attrition.markdown(table) + "\n" + attrition.piped(_sides(division)) + (f"\n{remarks}" if remarks else "")
+Tables = Mapping[str, tuple[Sequence[Attrition], Division]]
+"""The attrition table and the division of each recipe, by its name."""
 
 
-def write(path: Path, table: Sequence[Attrition], division: Division) -> None:
-    """Write the attrition table: CSV by ``.csv``; by ``.md``, Markdown with the sides too. Raises SimstudentError."""
-    if path.suffix.lower() not in (".csv", ".md"):
+def markdown(tables: Tables) -> str:
+    """For each recipe both tables and the remarks in Markdown."""
+    parts = []
+    for recipe, (table, division) in tables.items():
+        remarks = "".join(f"* {line}\n" for line in notes(division))
+        made = (f"## {recipe}\n", attrition.markdown(table), attrition.piped(_sides(division)), remarks)
+        parts += [part for part in made if part]
+    return "\n".join(parts)
+
+
+def write(path: Path, tables: Tables, head: str = "") -> None:
+    """Write the attrition tables: CSV by ``.csv``; by ``.md``, Markdown with the sides too, below ``head``.
+
+    Raises SimstudentError for any other name.
+    """
+    if path.suffix.lower() == ".csv":
+        path.write_text(attrition.comma_separated({name: table for name, (table, _) in tables.items()}), "utf-8")
+    elif path.suffix.lower() == ".md":
+        path.write_text(head + markdown(tables), "utf-8")
+    else:
         raise SimstudentError(f"{path}: name a .md (Markdown) or a .csv file for the attrition table")
-    made = attrition.comma_separated(table) if path.suffix.lower() == ".csv" else markdown(table, division)
-    path.write_text(made, encoding="utf-8")
 
 
 def _sides(division: Division) -> list[list[str]]:

@@ -252,7 +252,7 @@ def test_the_table_as_text_markdown_and_csv() -> None:
         "  * looked at all of the data before it decided",
     ]
     assert "| where: {a: [b\\|c]}* | 1,000 (-200) | 30 | 4,000 (-1,000) |\n" in attrition.markdown(table)
-    assert attrition.comma_separated(table).split("\n")[1:3] == [
-        "logged,1200,30,5000,0,0,0",
-        "where: {a: [b|c]},1000,30,4000,200,0,1000",
+    assert attrition.comma_separated({"r": table}).split("\n")[1:3] == [
+        "r,logged,1200,30,5000,0,0,0",
+        "r,where: {a: [b|c]},1000,30,4000,200,0,1000",
     ]
