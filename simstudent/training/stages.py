@@ -77,7 +77,7 @@ def begin(
         run = create_run(root, recipe, facts)
         write_json(run / "template.json", template.to_dict())
         for name in ("attrition.csv", "data.md"):
-            report.write(run / name, data.attrition, data.division)
+            report.write(run / name, {recipe.name: (data.attrition, data.division)})
         return run
     manifest = read_manifest(unfinished)
     changed = differences({k: manifest.get(k) for k in facts}, facts)
