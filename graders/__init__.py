@@ -2,7 +2,7 @@
 
 from graders.cache import GradeCache
 from graders.policy import Isolation, IsolationError
-from graders.pool import Pool, grade, grade_many, isolation
+from graders.pool import Pool, grade, grade_async, grade_many, grade_many_async, isolation
 from graders.problem import (
     VERSION,
     FunctionTest,
@@ -27,7 +27,9 @@ __all__ = [
     "ProgramTest",
     "TestOutcome",
     "grade",
+    "grade_async",
     "grade_many",
+    "grade_many_async",
     "isolation",
     "outcomes",
 ]

@@ -7,8 +7,9 @@ import queue
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import aclosing
 from types import ModuleType, TracebackType
 
 from graders import checker, falconcode, python
@@ -17,16 +18,18 @@ from graders.policy import Isolation, Policy
 from graders.problem import Grade, Problem
 from graders.sandbox import Worker
 
+_Item = tuple[str | None, Problem]
 _Job = tuple[str | None, Problem, "Future[Grade]"]
 _AHEAD = 32  # programs a worker may have waiting in `grade_many`: enough never to starve, little memory
+_KNOWN = 4096  # programs of a stream that are remembered, so that equal ones that are not far apart run once
 
 
 class Pool:
     """Worker processes, one a core unless ``workers`` says otherwise, started when first needed.
 
     Any number of threads and coroutines may use one pool at once. With ``cache``, known grades are looked up and
-    new ones kept. Close it with ``close`` or as a context manager; otherwise it closes when collected, or when
-    the interpreter exits. A pool does not survive `os.fork`: make one in each process.
+    new ones kept. Close it with ``close`` or as a context manager (``async with``, too); otherwise it closes when
+    collected, or when the interpreter exits. A pool does not survive `os.fork`: make one in each process.
 
     ``min_isolation`` is the least level (see `Isolation`) at which programs are run: 2 by default on Linux, 1
     elsewhere, where there is no more. Below it every call raises IsolationError, unless ``allow_unsafe``.
@@ -62,6 +65,16 @@ class Pool:
     ) -> None:
         self.close()
 
+    async def __aenter__(self) -> Pool:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        import asyncio
+
+        await asyncio.to_thread(self.close)
+
     def close(self) -> None:
         """Finish what was handed in, then end the workers. Further calls raise RuntimeError."""
         self._finalizer()
@@ -81,23 +94,39 @@ class Pool:
 
         return await asyncio.wrap_future(self._submit(code, problem))
 
-    def grade_many(self, items: Iterable[tuple[str | None, Problem]]) -> Iterator[Grade]:
+    def grade_many(self, items: Iterable[_Item]) -> Iterator[Grade]:
         """Grades in the order of ``items``, as they become known; ``items`` is read only a little ahead.
 
-        Equal pairs of code and problem run once. Raises ProblemError at the place of the faulty problem.
+        Equal pairs of code and problem run once, unless thousands of others lie between them; a `GradeCache` knows
+        them all. Leaving the loop withdraws what does not run yet. Raises ProblemError at the place of the faulty
+        problem.
         """
-        known: dict[tuple[str | None, Problem], Future[Grade]] = {}
-        waiting: deque[Future[Grade]] = deque()
-        for code, problem in items:
-            key = (code, problem)
-            future = known.get(key)
-            if future is None:
-                future = known[key] = self._submit(code, problem)
-            waiting.append(future)
-            while len(waiting) > _AHEAD * self.workers or (waiting and waiting[0].done()):
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        window = _Window(self)
+        try:
+            for item in items:
+                window.add(item)
+                while window.ready():
+                    yield window.first().result()
+            while window.waiting:
+                yield window.first().result()
+        finally:
+            window.cancel()
+
+    async def grade_many_async(self, items: Iterable[_Item] | AsyncIterable[_Item]) -> AsyncGenerator[Grade, None]:
+        """As `grade_many`, for ``async for``. Leaving the loop, or a cancelled task, withdraws what does not run yet;
+        to be sure that this happens at once, close it (`contextlib.aclosing`)."""
+        import asyncio
+
+        window = _Window(self)
+        try:
+            async for item in _each(items):
+                window.add(item)
+                while window.ready():
+                    yield await asyncio.wrap_future(window.first())
+            while window.waiting:
+                yield await asyncio.wrap_future(window.first())
+        finally:
+            window.cancel()
 
     def _submit(self, code: str | None, problem: Problem) -> Future[Grade]:
         if self._pid != os.getpid():
@@ -125,6 +154,46 @@ class Pool:
     def _finished(self, future: Future[Grade]) -> None:
         with self._lock:
             self._pending -= 1
+
+
+class _Window:
+    """The programs of a stream that are being graded, in order, and the last ones that were."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.waiting: deque[Future[Grade]] = deque()
+        self._pool = pool
+        self._known: dict[_Item, Future[Grade]] = {}
+
+    def add(self, item: _Item) -> None:
+        """Hand one more in, unless an equal one was, not long ago."""
+        future = self._known.pop(item, None)
+        if future is None:
+            future = self._pool._submit(*item)
+        self._known[item] = future  # now the latest
+        if len(self._known) > _KNOWN:
+            del self._known[next(iter(self._known))]
+        self.waiting.append(future)
+
+    def ready(self) -> bool:
+        """Whether the first should be given out before another is handed in."""
+        return len(self.waiting) > _AHEAD * self._pool.workers or (bool(self.waiting) and self.waiting[0].done())
+
+    def first(self) -> Future[Grade]:
+        return self.waiting.popleft()
+
+    def cancel(self) -> None:
+        """Withdraw what nobody waits for any more."""
+        for future in self.waiting:
+            future.cancel()
+
+
+async def _each(items: Iterable[_Item] | AsyncIterable[_Item]) -> AsyncIterator[_Item]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
 
 
 def kind(problem: Problem) -> ModuleType:
@@ -185,16 +254,33 @@ _shared_lock = threading.Lock()
 
 def grade(code: str | None, problem: Problem) -> Grade:
     """Grade one program in a pool of one worker that this process keeps for the purpose; see `Pool.grade`."""
+    return _own_pool().grade(code, problem)
+
+
+async def grade_async(code: str | None, problem: Problem) -> Grade:
+    """As `grade`, for coroutines; for many of them at once make a `Pool`, which uses all cores."""
+    return await _own_pool().grade_async(code, problem)
+
+
+def _own_pool() -> Pool:
     with _shared_lock:
         if not _shared or _shared[0]._pid != os.getpid():
             _shared[:] = [Pool(1)]
-        pool = _shared[0]
-    return pool.grade(code, problem)
+        return _shared[0]
 
 
 def grade_many(
-    items: Iterable[tuple[str | None, Problem]], *, workers: int | None = None, cache: GradeCache | None = None
+    items: Iterable[_Item], *, workers: int | None = None, cache: GradeCache | None = None
 ) -> Iterator[Grade]:
     """Grade a stream of (code, problem) in a pool of its own; see `Pool.grade_many`."""
     with Pool(workers, cache=cache) as pool:
         yield from pool.grade_many(items)
+
+
+async def grade_many_async(
+    items: Iterable[_Item] | AsyncIterable[_Item], *, workers: int | None = None, cache: GradeCache | None = None
+) -> AsyncGenerator[Grade, None]:
+    """Grade a stream of (code, problem) in a pool of its own; see `Pool.grade_many_async`."""
+    async with Pool(workers, cache=cache) as pool, aclosing(pool.grade_many_async(items)) as grades:
+        async for grade in grades:
+            yield grade

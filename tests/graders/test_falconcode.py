@@ -190,7 +190,7 @@ READS = """ lines = autograder.run_script("double.py", [4])[0].split()
         ("print('Double: -1')", "it took too long", "WW"),
         ("print('Double: 5000')", "SystemExit: 1 (line 10)", "WW"),
         ("print('Double: 999')", "test_passed() returned 'None', which is no number of points", "WW"),
-        ("print('Double:')\\n1 // 0", "UnboundLocalError: ", "EE"),
+        ("print('Double:')\n1 // 0", "UnboundLocalError: ", "EE"),
     ],
 )
 def test_a_script_that_fails_on_an_output_gives_no_points(pool: Pool, code: str, reason: str, vector: str) -> None:

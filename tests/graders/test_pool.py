@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 
 import graders
 from graders import Grade, Pool, Problem, outcomes
+from graders import pool as pool_module
 from graders.python import grade_with
 from graders.sandbox import Worker
 
@@ -47,6 +50,62 @@ def test_equal_programs_run_once(add: Problem) -> None:
         grades = list(pool.grade_many([(RIGHT, add), (WRONG, add)] * 50))
     assert len({id(g) for g in grades}) == 2
     assert [g.score for g in grades] == [1.0, 0.0] * 50
+
+
+def test_a_stream_of_any_length_takes_little_memory(add: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "_KNOWN", 8)
+    with Pool(1) as pool:
+        window = pool_module._Window(pool)
+        grades = []
+        for code in variants(30) + variants(30)[-8:] + variants(2):
+            window.add((code, add))
+            assert len(window._known) <= 8
+            grades.append(window.first().result())
+    assert len({id(g) for g in grades}) == 32  # the last eight of thirty were still known, the first two were not
+
+
+def test_leaving_a_stream_withdraws_what_waits(add: Problem) -> None:
+    with Pool(1) as pool:
+        grades = pool.grade_many((code, add) for code in variants(500))
+        next(grades)
+        grades.close()
+        assert pool.grade(RIGHT, add).score == 1
+        assert pool._pending <= 1
+
+
+def test_streams_of_coroutines(add: Problem) -> None:
+    read = 0
+
+    async def slowly() -> AsyncIterator[tuple[str, Problem]]:
+        nonlocal read
+        for code in variants(120):
+            read += 1
+            yield code, add
+
+    async def run() -> tuple[list[float], list[float], int]:
+        async with Pool(1) as pool:
+            plain = [grade.score async for grade in pool.grade_many_async((c, add) for c in variants(12))]
+            before = read
+            async with aclosing(pool.grade_many_async(slowly())) as grades:
+                some = [(await anext(grades)).score for _ in range(3)]
+            task = asyncio.create_task(anext(pool.grade_many_async(slowly())))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert (await pool.grade_async(RIGHT, add)).score == 1
+        return plain, some, read - before
+
+    plain, some, ahead = asyncio.run(run())
+    assert plain == [1.0, 0.0, 0.0] * 4
+    assert some == [1.0, 0.0, 0.0]
+    assert ahead <= 2 * 40
+
+    async def alone() -> list[float]:
+        scores = [grade.score async for grade in graders.grade_many_async([(RIGHT, add), (WRONG, add)], workers=1)]
+        return [*scores, (await graders.grade_async(RIGHT, add)).score]
+
+    assert asyncio.run(alone()) == [1.0, 0.0, 1.0]
 
 
 def test_module_level_functions(add: Problem) -> None:
