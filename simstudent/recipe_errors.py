@@ -22,6 +22,7 @@ SOURCE_KINDS = (
     "pencilcode",
     "progsnap2",
     "progfeed",
+    "tutoring",
     "dataset",
     "course",
     "function",

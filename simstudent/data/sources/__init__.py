@@ -20,8 +20,9 @@ from simstudent.data.sources.falconcode import FalconCodeSource
 from simstudent.data.sources.progfeed import ProgFeedSource
 from simstudent.data.sources.progsnap2 import ProgSnap2Source
 from simstudent.data.sources.table import TableSource
+from simstudent.data.sources.tutoring import TutoringSource
 
-LogSource = TableSource | FalconCodeSource | ProgSnap2Source | ProgFeedSource
+LogSource = TableSource | FalconCodeSource | ProgSnap2Source | ProgFeedSource | TutoringSource
 Source = Annotated[LogSource | DatasetSource | CourseSource | FunctionSource, Field(discriminator="kind")]
 
 

@@ -1,7 +1,8 @@
 """The test cases of ProgFeed's labs, read off their autograders: nothing of those is run.
 
 An autograder's method ``test_NAME`` holds a list ``test_cases`` and a loop over it that calls the function with parts
-of each case. Cases are literals, at most with arithmetic in them.
+of each case and compares what it returns with ``expected``. Cases are literals, at most with arithmetic in them. What
+is tested in another way (files that are written, upper and lower case alike, random cases) has no tests here.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def _of_autograder(path: Path) -> Iterator[tuple[str, Cases]]:
 
 
 def _of_method(method: ast.FunctionDef, function: str) -> Cases | None:
-    """The cases of a method; None when it does not go through a list of them."""
+    """The cases of a method; None when it does anything else with them than compare returned values."""
     nodes = list(ast.walk(method))
     lists = [
         n.value
@@ -98,10 +99,17 @@ def _of_method(method: ast.FunctionDef, function: str) -> Cases | None:
         if isinstance(n, ast.Assign) and isinstance(n.value, ast.List) and _name(n.targets[0]) == "test_cases"
     ]
     loops = [n for n in nodes if isinstance(n, ast.For) and "test_cases" in map(_name, ast.walk(n.iter))]
-    calls = [n for n in nodes if isinstance(n, ast.Call) and getattr(n.func, "attr", None) == function]
-    if not (lists and loops and calls) or not isinstance(loops[0].target, ast.Tuple):
+    calls = [
+        n.value
+        for n in nodes
+        if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call) and _attribute(n.value) == function
+    ]
+    compared = [n for n in nodes if isinstance(n, ast.Compare) and isinstance(n.ops[0], ast.Eq)]
+    if not (lists and loops and calls and any("expected" in (_name(c.comparators[0]) or "") for c in compared)):
         return None
-    pattern, arguments = loops[0].target.elts[-1], [_name(a) for a in calls[0].args]
+    pattern, arguments = _pattern(loops[0]), [_name(a) for a in calls[0].args]
+    if {_name(n) for n in ast.walk(pattern) if _name(n)} != {*arguments, "expected"}:
+        return None
     tests, unread = [], 0
     for case in lists[0].elts:
         try:
@@ -114,6 +122,16 @@ def _of_method(method: ast.FunctionDef, function: str) -> Cases | None:
             tests.append(test)
     rounded = any(isinstance(n, ast.Call) and _name(n.func) == "round" for n in nodes)
     return Cases(tuple(tests), ROUNDED if rounded else 1e-9, unread)
+
+
+def _pattern(loop: ast.For) -> ast.expr:
+    """What a case is bound to: the loop's target, less the number that enumerate gives."""
+    counted = isinstance(loop.iter, ast.Call) and _name(loop.iter.func) == "enumerate"
+    return loop.target.elts[-1] if counted and isinstance(loop.target, ast.Tuple) else loop.target
+
+
+def _attribute(call: ast.Call) -> str | None:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else None
 
 
 def _name(node: ast.AST) -> str | None:
