@@ -107,19 +107,23 @@ def _logged(submission: Submission) -> Grade:
     return Grade(submission.grade, "graded")
 
 
-def disagreements(trajectories: Sequence[Trajectory], grades: Mapping[str, Sequence[Grade]]) -> list[Disagreement]:
+def disagreements(
+    trajectories: Sequence[Trajectory], grades: Mapping[str, Sequence[Grade]], *, verdicts: bool | None = None
+) -> list[Disagreement]:
     """Every submission whose logged grade is not the regraded one, in order.
 
-    A log that holds no grade between 0 and 1 holds verdicts, right or wrong: then only the verdict is compared.
+    ``verdicts``: the log says only right or wrong, and that is what is compared; by default it does when it holds
+    no grade between 0 and 1.
     """
-    logged = {s.grade for t in trajectories for s in t.submissions}
+    if verdicts is None:
+        verdicts = {s.grade for t in trajectories for s in t.submissions} <= {0.0, 1.0, None}
     found = [
         Disagreement(t.key, number, s.grade, grade)
         for t in trajectories
         for number, (s, grade) in enumerate(zip(t.submissions, grades[t.key], strict=True), 1)
         if s.grade is not None and abs(s.grade - grade.score) >= AGREE
     ]
-    return [d for d in found if d.verdict] if logged <= {0.0, 1.0, None} else found
+    return [d for d in found if d.verdict] if verdicts else found
 
 
 @dataclass(slots=True)

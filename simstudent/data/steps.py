@@ -313,7 +313,8 @@ def drop_regrade_mismatch(before: Before, what: str) -> Stream:
                 for number, grade in enumerate(grades, 1):
                     if assignments[t.assignment].problem is not None and grade.status == "grader_error":
                         raise SimstudentError(f"the grader failed on {t.key}, submission {number}: {grade.message}")
-                wrong = {d.number for d in regrade.disagreements([t], {t.key: grades})}
+                verdicts = all(s.more.get("verdict") for s in t.submissions if s.grade is not None)
+                wrong = {d.number for d in regrade.disagreements([t], {t.key: grades}, verdicts=verdicts)}
                 if not wrong or what == "submission":
                     kept = keep(t, (s for n, s in enumerate(t.submissions, 1) if n not in wrong))
                     if kept is not None:

@@ -251,6 +251,7 @@ def test_the_real_dataset_has_its_known_counts() -> None:
     assert len(corpus.trajectories) == 896
     grades = Counter(s.grade for t in corpus.trajectories for s in t.submissions)
     assert grades == {1.0: 763, 0.0: 2312, None: 33}
+    assert sum(s.more.get("verdict", False) for t in corpus.trajectories for s in t.submissions) == 763 + 2312
     assert skips.notes["programs less a backslash at their end"] == 409
     assert all(
         t.submissions == tuple(sorted(t.submissions, key=lambda s: int(s.more["Order"]))) for t in corpus.trajectories

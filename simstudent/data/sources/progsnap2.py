@@ -245,14 +245,19 @@ def _piece(reading: _Reading, row: Mapping[str, Any], kind: Kind, code: str, pla
     return Piece(student, assignment, (submission,), place, (number_of(row, ps2.ORDER),) if reading.by_order else ())
 
 
+_VERDICTS = {"true": 1.0, "false": 0.0}
+
+
 def _grade(source: ProgSnap2Source, row: Mapping[str, Any]) -> float | None:
     """The grade of an event in [0, 1]. Raises BadRowError for what is no grade."""
     name = next((name for name in source.grade if row.get(name) not in ps2.EMPTY), None)
     if name is None:
         return None
-    words = {"true": 1.0, "false": 0.0}
-    said = str(row[name]).strip().lower()
-    return words[said] if said in words else grade_of(row, name, source.grade_max)
+    return _VERDICTS[_word(row, name)] if _word(row, name) in _VERDICTS else grade_of(row, name, source.grade_max)
+
+
+def _word(row: Mapping[str, Any], name: str) -> str:
+    return str(row[name]).strip().lower()
 
 
 def _texts(told: list[Mapping[str, Any]], names: tuple[str, ...]) -> list[str]:
@@ -266,6 +271,9 @@ def _more(reading: _Reading, row: Mapping[str, Any], outcomes: list[Mapping[str,
         return {name: value for name, value in event.items() if name not in unseen and value not in ps2.EMPTY}
 
     found = rest(row, reading.unseen)
+    grade = next((name for name in reading.source.grade if row.get(name) not in ps2.EMPTY), None)
+    if grade is not None and _word(row, grade) in _VERDICTS:
+        found["verdict"] = True  # the logged grade says only right or wrong (data.regrade)
     for table in reading.links:
         found |= {name: value for name, value in table(row).items() if name not in found}
     if outcomes:

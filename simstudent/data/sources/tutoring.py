@@ -129,6 +129,7 @@ def pieces(source: TutoringSource, unit: Unit, known: dict[str, Assignment], ski
         try:
             student = text_of(row, source.columns.student)
             submissions = _Dialogue.of(row, source).submissions()
+            _problem(row, source.columns, _statement(row, source.columns))  # for what it says of tests that are none
             task = tasks[_said(row, source.columns)]
         except BadRowError as error:
             skips(place, error)
