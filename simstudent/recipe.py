@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from simstudent.data.privacy import PrivacySection
 from simstudent.data.sources import Source
 from simstudent.data.split import Cell, Side, SplitSection
+from simstudent.data.variants import Variant
 from simstudent.errors import SimstudentError
 from simstudent.recipe_errors import Lines, describe, parse_yaml
 from simstudent.section import Section
@@ -36,6 +37,8 @@ class DataSection(Section):
     select: tuple[str | dict[str, Any], ...] = ()
     """Ordered selection steps (``simstudent.data.select``), such as ``[stop_at_full_grade, min_submissions: 2]``."""
     split: SplitSection = SplitSection()
+    variant: Variant = "trace"
+    """What training sees of a trajectory (``simstudent.data.variants``); other sides are always real."""
 
     @field_validator("select")
     @classmethod

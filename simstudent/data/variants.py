@@ -19,10 +19,10 @@ Variant = Literal["trace", "last", "synthetic", "synthetic-complex", "trace-down
 
 
 def training_side(
-    trajectories: Sequence[Trajectory],
+    trajectories: tuple[Trajectory, ...],
     variant: Variant,
     seed: int,
-    tokens: Callable[[Sequence[Trajectory]], Sequence[int]],
+    tokens: Callable[[tuple[Trajectory, ...]], Sequence[int]],
 ) -> tuple[Trajectory, ...]:
     """The training side as ``variant`` has it. ``tokens``: the unpadded tokens that training has of each trajectory.
 
@@ -32,7 +32,7 @@ def training_side(
     made = tuple(vary(t, variant, seed) for t in trajectories)
     if not variant.endswith("-downsampled"):
         return made
-    budget, kept, spent = sum(tokens([last(t) for t in trajectories])), set[int](), 0
+    budget, kept, spent = sum(tokens(tuple(map(last, trajectories)))), set[int](), 0
     sizes = tokens(made)
     for n in sorted(range(len(made)), key=lambda n: position(seed, "downsample", made[n].key)):
         if kept and abs(spent + sizes[n] - budget) > abs(spent - budget):

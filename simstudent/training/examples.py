@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +12,8 @@ from simstudent.data import regrade, report
 from simstudent.data.load import Data, prepare
 from simstudent.data.records import Assignment, Trajectory
 from simstudent.data.split import Side
-from simstudent.dialogue.encode import Encoder, make_encoder
+from simstudent.data.variants import training_side
+from simstudent.dialogue.encode import Encoder, encode, make_encoder
 from simstudent.dialogue.serialize import Dialogue, dialogues
 
 if TYPE_CHECKING:
@@ -66,10 +68,22 @@ def examples(recipe: Recipe, say: Callable[[str], None], choose: Choose = lambda
     assignments = regrade.limited(data.assignments, recipe.grader)
     sides: dict[Side, Held] = {}
     with regrade.open_pool(recipe.grader) as pool:
-        for side in ("train", "validation"):
-            held = choose(side, data.sides[side])
+
+        def graded(held: tuple[Trajectory, ...]) -> Held:
             grades = regrade.regrade(held, assignments, pool)
             made = dialogues(held, assignments, grades, level=recipe.dialogue.feedback, system=recipe.dialogue.system)
-            wrong = len(regrade.disagreements(held, grades))
-            sides[side] = Held(held, grades, {d.key: d for d in made}, wrong)
+            return Held(held, grades, {d.key: d for d in made}, len(regrade.disagreements(held, grades)))
+
+        def tokens(held: tuple[Trajectory, ...]) -> list[int]:
+            counts: Counter[str] = Counter()
+            for row in encode(encoder, graded(held).dialogues.values()).rows:
+                counts[row.key] += len(row.ids)
+            return [counts[t.key] for t in held]
+
+        for side in ("train", "validation"):
+            held = choose(side, data.sides[side])
+            if side == "train" and (variant := recipe.data.variant) != "trace":
+                real, held = held, training_side(held, variant, recipe.seed, tokens)
+                say(f"  train as {variant}: {len(held):,} of {len(real):,} trajectories")
+            sides[side] = graded(held)
     return Examples(data, assignments, sides, encoder)

@@ -86,9 +86,9 @@ def test_variants_of_a_trajectory() -> None:
 
 def test_a_trajectory_varies_by_its_own_key_and_the_seed() -> None:
     code = "".join(f"line {n}\n" for n in range(30))
-    log = [trajectory(f"s{n}", *[0.0] * 8, codes=[code] * 8) for n in range(6)]
+    log = tuple(trajectory(f"s{n}", *[0.0] * 8, codes=[code] * 8) for n in range(6))
 
-    def made(ts: Sequence[Trajectory], seed: int) -> dict[str, Trajectory]:
+    def made(ts: tuple[Trajectory, ...], seed: int) -> dict[str, Trajectory]:
         return {t.key: t for t in training_side(ts, "synthetic-complex", seed, no_count)}
 
     assert made(log[::2], 1).items() <= made(log, 1).items()
@@ -106,7 +106,7 @@ def characters(ts: Sequence[Trajectory]) -> list[int]:
 
 def test_down_sampled_to_as_many_tokens_as_the_last_programs_have() -> None:
     code = "".join(f"line {n}\n" for n in range(9))
-    real = [trajectory(t.student, *[0.0] * 5, codes=[code] * 5, assignment=t.assignment) for t in many(20, 10)]
+    real = tuple(trajectory(t.student, *[0.0] * 5, codes=[code] * 5, assignment=t.assignment) for t in many(20, 10))
     budget = len(code) * 200
     variants: tuple[Variant, ...] = ("trace-downsampled", "synthetic-downsampled")
     for variant in variants:
@@ -116,4 +116,4 @@ def test_down_sampled_to_as_many_tokens_as_the_last_programs_have() -> None:
         assert [t.key for t in made] == [t.key for t in real if t.key in {m.key for m in made}]
         other = training_side(real, variant, 2, characters)
         assert {t.key for t in other} != {t.key for t in made}
-    assert training_side([], "trace-downsampled", 1, characters) == ()
+    assert training_side((), "trace-downsampled", 1, characters) == ()
