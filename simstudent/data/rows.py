@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import csv
 import datetime
+import gzip
 import json
 import math
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from graders.extract import normalise_newlines
 from simstudent.errors import SimstudentError
 from simstudent.recipe_errors import closest
 
-SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
+SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".jsonl.gz", ".ndjson.gz")
 UNIT_BYTES = 64 << 20  # of a JSONL file: some seconds of work
 Place = str
 """Where a row stands, for messages: ``file.jsonl, line 12``."""
@@ -78,13 +80,19 @@ class Skips:
         return [f"  skipped {len(self):,} broken rows", *lines, f"  the first: {self.examples[0]}", *notes]
 
 
+def kind_of(path: Path) -> str:
+    """The kind of a file by its name, in lower case: ``.csv``, ``.jsonl.gz``."""
+    last = path.suffix.lower()
+    return Path(path.stem).suffix.lower() + last if last == ".gz" else last
+
+
 def files(path: Path, key: str) -> list[Path]:
     """The files that ``path`` names: one, all tables in a folder, or those matching ``*``, ``?`` or ``[``.
 
     Raises SimstudentError, naming the recipe's ``key``, when there are none.
     """
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        found = sorted(p for p in path.iterdir() if kind_of(p) in SUFFIXES)
     elif set("*?[") & set(path.name) and not path.exists():
         found = sorted(path.parent.glob(path.name)) if path.parent.is_dir() else []
     elif path.is_file():
@@ -100,7 +108,7 @@ def units(paths: Sequence[Path], unit_bytes: int = UNIT_BYTES) -> list[Unit]:
     """The parts in which the files are read. Raises SimstudentError for a file that is no table."""
     found: list[Unit] = []
     for path in paths:
-        kind, size = path.suffix.lower(), path.stat().st_size
+        kind, size = kind_of(path), path.stat().st_size
         if kind not in SUFFIXES:
             raise SimstudentError(f"{path}: unknown kind of table '{kind}'; known: {', '.join(SUFFIXES)}")
         if size == 0:
@@ -121,8 +129,8 @@ def rows(unit: Unit, delimiter: str | None = None) -> Iterator[tuple[Place, Mapp
 
     Raises SimstudentError when the file as a whole cannot be read.
     """
-    kind = unit.path.suffix.lower()
-    if kind in (".jsonl", ".ndjson"):
+    kind = kind_of(unit.path)
+    if kind in (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz"):
         return json_lines(unit)
     if kind == ".parquet":
         return parquet_rows(unit)
@@ -141,29 +149,33 @@ class Broken(dict[str, Any]):
 
 
 def json_lines(unit: Unit) -> Iterator[tuple[Place, Mapping[str, Any]]]:
-    with unit.path.open("rb") as file:
-        at = unit.start
-        if at:  # the line that the unit before it has begun belongs to that one
-            file.seek(at - 1)
-            at += len(file.readline()) - 1
-        number = 0
-        while (unit.stop is None or at < unit.stop) and (raw := file.readline()):
-            number += 1
-            place = f"{unit.path.name}, " + (f"byte {at}" if unit.start else f"line {number}")
-            first = not at
-            at += len(raw)
-            if not raw.strip():
-                continue
-            try:
-                row = json.loads(raw.decode("utf-8-sig" if first else "utf-8"))
-            except UnicodeDecodeError as error:
-                yield place, Broken(f"not UTF-8 text (byte {error.start})")
-            except json.JSONDecodeError as error:
-                yield place, Broken(f"not valid JSON: {error.msg} (column {error.colno})")
-            except RecursionError:
-                yield place, Broken("JSON nested too deeply")
-            else:
-                yield place, row if isinstance(row, dict) else Broken(f"not a JSON object but {type(row).__name__}")
+    at, number = unit.start, 0
+    try:
+        with gzip.open(unit.path) if unit.path.suffix.lower() == ".gz" else unit.path.open("rb") as file:
+            if at:  # the line that the unit before it has begun belongs to that one
+                file.seek(at - 1)
+                at += len(file.readline()) - 1
+            while (unit.stop is None or at < unit.stop) and (raw := file.readline()):
+                number += 1
+                place = f"{unit.path.name}, " + (f"byte {at}" if unit.start else f"line {number}")
+                first = not at
+                at += len(raw)
+                if raw.strip():
+                    yield place, _json_row(raw, "utf-8-sig" if first else "utf-8")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise SimstudentError(f"{unit.path}: the compressed file is damaged after line {number} ({error})") from None
+
+
+def _json_row(raw: bytes, encoding: str) -> Mapping[str, Any]:
+    try:
+        row = json.loads(raw.decode(encoding))
+    except UnicodeDecodeError as error:
+        return Broken(f"not UTF-8 text (byte {error.start})")
+    except json.JSONDecodeError as error:
+        return Broken(f"not valid JSON: {error.msg} (column {error.colno})")
+    except RecursionError:
+        return Broken("JSON nested too deeply")
+    return row if isinstance(row, dict) else Broken(f"not a JSON object but {type(row).__name__}")
 
 
 def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[Place, Mapping[str, Any]]]:

@@ -199,7 +199,7 @@ def test_a_problem_that_changed_needs_an_assignment_for_each_course(tmp_path: Pa
 
 def test_a_problem_that_changed_is_found_across_parts_of_an_import_too(tmp_path: Path) -> None:
     for split, script in (("train", SCRIPT), ("test", SCRIPT.replace("100", "10"))):
-        jsonl(tmp_path, {**ROW, "testcase": script}).rename(tmp_path / f"{split}-0.jsonl")
+        jsonl(tmp_path, {**ROW, "testcase": script}).rename(tmp_path / f"{split}-00000-of-00001.jsonl")
     with pytest.raises(SimstudentError, match="'lab1_sum' has another statement or other tests"):
         importing.run(source(files=tmp_path), PrivacySection(ids="keep"), tmp_path / "data", workers=1)
 

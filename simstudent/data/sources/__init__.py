@@ -17,12 +17,13 @@ from pydantic import Field
 from simstudent.data.dataset import DatasetSource
 from simstudent.data.sources.corpora import CourseSource, FunctionSource
 from simstudent.data.sources.falconcode import FalconCodeSource
+from simstudent.data.sources.pencilcode import PencilCodeSource
 from simstudent.data.sources.progfeed import ProgFeedSource
 from simstudent.data.sources.progsnap2 import ProgSnap2Source
 from simstudent.data.sources.table import TableSource
 from simstudent.data.sources.tutoring import TutoringSource
 
-LogSource = TableSource | FalconCodeSource | ProgSnap2Source | ProgFeedSource | TutoringSource
+LogSource = TableSource | FalconCodeSource | PencilCodeSource | ProgSnap2Source | ProgFeedSource | TutoringSource
 Source = Annotated[LogSource | DatasetSource | CourseSource | FunctionSource, Field(discriminator="kind")]
 
 

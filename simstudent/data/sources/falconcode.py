@@ -133,16 +133,16 @@ def _rows(source: FalconCodeSource, unit: Unit, skips: Skips) -> Iterator[tuple[
     if source.hub is not None:
         return huggingface.rows(unit, source.hub, source.config, source.revision)
     if source.files is not None:
-        return _with_split(rows.rows(unit), unit.path.name.partition("-")[0], source.splits)
+        return _with_split(rows.rows(unit), huggingface.split_of(unit.path))
     return original.joined(_folder(source), unit, source.release_columns, skips)
 
 
 def _with_split(
-    found: Iterator[tuple[Place, Mapping[str, Any]]], split: str, splits: tuple[str, ...]
+    found: Iterator[tuple[Place, Mapping[str, Any]]], split: str
 ) -> Iterator[tuple[Place, Mapping[str, Any]]]:
-    """Rows of a file that is named as the hub's are (``train-00000-of-00001.parquet``) belong to that split."""
+    """Rows of a file that is named as the hub's are belong to that split."""
     for place, row in found:
-        yield place, {"split": split, **row} if split in splits and not isinstance(row, Broken) else row
+        yield place, {"split": split, **row} if split and not isinstance(row, Broken) else row
 
 
 def _folder(source: FalconCodeSource) -> Path:

@@ -4,6 +4,7 @@ that was interrupted goes on with the shards it lacks. Nothing is downloaded as 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +14,13 @@ from simstudent.data.rows import Place, Unit
 from simstudent.errors import SimstudentError
 
 
-def units(hub: str, config: str | None, splits: Sequence[str], revision: str | None = None) -> list[Unit]:
-    """A unit for every shard of every split. Its path is the split's name, its start the shard's number.
+def units(hub: str, config: str | None, splits: Sequence[str] | None, revision: str | None = None) -> list[Unit]:
+    """A unit for every shard of the splits (default: all). Its path is the split's name, its start the shard's number.
 
     Raises SimstudentError, saying what to do, when the table cannot be had.
     """
     found = []
-    for split in splits:
+    for split in splits or _splits(hub, config, revision):
         shards = _open(hub, config, split, revision).num_shards
         found += [Unit(Path(split), shard, shard + 1) for shard in range(shards)]
     return found
@@ -46,8 +47,26 @@ def rows(
         yield f"{where}, row {number}", {"split": split, **row}
 
 
+def split_of(path: Path) -> str:
+    """The split of a file that is named as the hub's files are (``train-00000-of-00001.parquet``), else empty."""
+    found = re.match(r"(.+)-\d{5}-of-\d{5}\b", path.name)
+    return found[1] if found else ""
+
+
+def _splits(hub: str, config: str | None, revision: str | None) -> list[str]:
+    datasets = _datasets(hub)
+    with _explained(hub, config, ""):
+        return list(datasets.get_dataset_split_names(hub, config, revision=revision))
+
+
 def _open(hub: str, config: str | None, split: str, revision: str | None) -> Any:
     """A split as a stream (`datasets.IterableDataset`)."""
+    datasets = _datasets(hub)
+    with _explained(hub, config, split):
+        return datasets.load_dataset(hub, config, split=split, revision=revision, streaming=True)
+
+
+def _datasets(hub: str) -> Any:
     try:
         import datasets
     except ImportError:
@@ -55,8 +74,7 @@ def _open(hub: str, config: str | None, split: str, revision: str | None) -> Any
             f'data.source.hub: reading {hub} needs the package datasets: pip install "simstudent[train]", '
             "or pip install datasets"
         ) from None
-    with _explained(hub, config, split):
-        return datasets.load_dataset(hub, config, split=split, revision=revision, streaming=True)
+    return datasets
 
 
 @contextmanager
