@@ -50,12 +50,22 @@ class Metadata:
 
     @property
     def scope(self) -> frozenset[str] | None:
-        """The columns within whose groups ``Order`` counts: none for a global order; None when it counts nowhere."""
+        """The columns within whose groups ``Order`` counts: none for a global order; None when it counts nowhere.
+
+        Raises SimstudentError when a restricted scope names no column.
+        """
         scope = self.values.get("EventOrderScope", "Global").strip().lower()
         if not self.ordered or scope == "none":
             return None
-        columns = self.values.get("EventOrderScopeColumns", "") if scope == "restricted" else ""
-        return frozenset(name.strip() for name in columns.split(";") if name.strip())
+        if scope != "restricted":
+            return frozenset()
+        columns = frozenset(n.strip() for n in self.values.get("EventOrderScopeColumns", "").split(";") if n.strip())
+        if not columns:
+            raise SimstudentError(
+                f"{METADATA}: EventOrderScope is Restricted, and EventOrderScopeColumns names no column; name those "
+                "within whose groups Order counts, or set data.source.order"
+            )
+        return columns
 
 
 def metadata(folder: Path) -> Metadata:
@@ -179,10 +189,11 @@ class LinkTable:
 
     keys: tuple[str, ...]
     held: Mapping[tuple[str, ...], Mapping[str, str]]
+    otherwise: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, row: Mapping[str, Any]) -> Mapping[str, str]:
         """What it says of a row of the main table."""
-        return self.held.get(tuple(str(row.get(key)) for key in self.keys), {})
+        return self.held.get(tuple(str(row.get(key)) for key in self.keys), self.otherwise)
 
 
 def link_tables(folder: Path, names: list[str], of_persons: tuple[str, ...]) -> list[LinkTable]:
@@ -217,7 +228,7 @@ def link_tables(folder: Path, names: list[str], of_persons: tuple[str, ...]) -> 
 
 
 def folds(folder: Path) -> LinkTable:
-    """The fold in whose ``Fold*/Test.csv`` each subject stands, as ``Fold``.
+    """The fold in whose ``Fold*/Test.csv`` each subject stands, as ``Fold``; ``none`` for others.
 
     Raises SimstudentError when there is none, or a subject stands in the test part of several.
     """
@@ -236,7 +247,17 @@ def folds(folder: Path) -> LinkTable:
                 raise SimstudentError(
                     f"{path}, {place.split(', ')[-1]}: a subject of it is also in another fold's test"
                 )
-    return LinkTable((SUBJECT,), held)
+    return LinkTable((SUBJECT,), held, {"Fold": "none"})
+
+
+def names(value: str, subject: str) -> bool:
+    """Whether a cell tells the subject's id, as code states organised by subject do: ``S001/12``, ``S001-12``.
+
+    Ids of one or two characters are not looked for: they stand everywhere.
+    """
+    if len(subject) < 3 or subject not in value:  # most cells; a pattern for each of many subjects would be slow
+        return False
+    return re.search(rf"(?<![^\W_]){re.escape(subject)}(?![^\W_])", value) is not None
 
 
 def time_of(row: Mapping[str, Any]) -> str | None:

@@ -78,7 +78,18 @@ def test_unknown_columns_and_link_tables_are_kept_and_persons_are_not() -> None:
     assert (first.more["TermID"], first.more["Week"], first.more["Experience"]) == ("F2025", "1", "none")
     assert "ann" not in str(first.more).lower()
     assert corpus.assignments["double"].statement == "Write double(n), which returns twice n."
+    assert first.more["CodeStateID"] == "c1"
     assert "Experience" not in read(TABLE)[0].trajectories[0].submissions[0].more
+
+
+def test_an_id_within_another_cell_is_left_out(copy: Path) -> None:
+    edit(copy / "MainTable.csv", ",c1,", ",ann/1,")
+    edit(copy / "CodeStates" / "CodeStates.csv", "c1,", "ann/1,")
+    edit(copy / "MainTable.csv", ",41\n", ",planned_annex\n")
+    first = read(copy)[0].trajectories[0].submissions[0]
+    assert "n * n" in first.code
+    assert "CodeStateID" not in first.more
+    assert first.more["X-Keystrokes"] == "planned_annex"
 
 
 def test_event_types_are_the_recipes_choice() -> None:
@@ -153,6 +164,7 @@ WHOLE: list[tuple[str, str, str, str]] = [
     ),
     ("DatasetMetadata.csv", "Representation,Table", "Representation,Sqlite", "'Sqlite', which is not read"),
     ("DatasetMetadata.csv", "Representation,Table", "Representation,Directory", "has no folder in CodeStates"),
+    ("DatasetMetadata.csv", "Columns,SubjectID", "Columns,", "EventOrderScopeColumns names no column"),
     ("DatasetMetadata.csv", "Property,Value", "Key,Value", "has the columns Property and Value"),
     ("MainTable.csv", "EventType,", "Event,", "no column 'EventType'"),
     ("MainTable.csv", "SubjectID,", "Subject,", "no column 'SubjectID'"),
@@ -237,6 +249,8 @@ def test_folds_of_a_challenge(copy: Path) -> None:
         (copy / "CV" / fold / "Test.csv").write_text(f"SubjectID,ProblemID\n{subject},double\n")
     corpus, _ = read(copy, folds=str(copy / "CV"))
     assert [t.submissions[0].more["Fold"] for t in corpus.trajectories] == ["Fold0", "Fold1"]
+    (copy / "CV" / "Fold1" / "Test.csv").write_text("SubjectID,ProblemID\n")
+    assert read(copy, folds=str(copy / "CV"))[0].trajectories[1].submissions[0].more["Fold"] == "none"
     (copy / "CV" / "Fold1" / "Test.csv").write_text("SubjectID,ProblemID\nann,double\n")
     with pytest.raises(SimstudentError, match="also in another fold's test"):
         read(copy, folds=str(copy / "CV"))

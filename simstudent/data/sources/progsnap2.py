@@ -205,7 +205,7 @@ def _outcomes(unit: Unit, kinds: Mapping[str, Kind]) -> tuple[dict[str, list[Map
             kept.setdefault(event, _program(row))
         if row.get(ps2.PARENT) not in ps2.EMPTY:
             parents[event] = row[ps2.PARENT]
-            followers.append(row)
+            followers.append({name: cell for name, cell in row.items() if cell not in ps2.EMPTY})  # most are empty
     outcomes: dict[str, list[Mapping[str, Any]]] = {}
     for row in followers:
         owner, above = None, parents.get(row[ps2.EVENT_ID])
@@ -267,8 +267,11 @@ def _texts(told: list[Mapping[str, Any]], names: tuple[str, ...]) -> list[str]:
 def _more(reading: _Reading, row: Mapping[str, Any], outcomes: list[Mapping[str, Any]]) -> dict[str, Any]:
     """What else the log says of an event: its other columns, link tables, and the events that are its outcome."""
 
+    subject = text_of(row, ps2.SUBJECT)
+
     def rest(event: Mapping[str, Any], unseen: frozenset[str]) -> dict[str, Any]:
-        return {name: value for name, value in event.items() if name not in unseen and value not in ps2.EMPTY}
+        found = {name: value for name, value in event.items() if name not in unseen and value not in ps2.EMPTY}
+        return {name: value for name, value in found.items() if not ps2.names(value, subject)}
 
     found = rest(row, reading.unseen)
     grade = next((name for name in reading.source.grade if row.get(name) not in ps2.EMPTY), None)

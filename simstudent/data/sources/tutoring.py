@@ -143,12 +143,15 @@ def pieces(source: TutoringSource, unit: Unit, known: dict[str, Assignment], ski
         skips.note("dialogues that were written, not logged from students", dialogues)
 
 
+Step = tuple[str | Talk, str | None]
+"""A program, or what is said, and when."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Dialogue:
-    """A dialogue as steps in time: programs and what is said, in between."""
+    """A dialogue as steps in time: programs, and what is said in between."""
 
-    steps: tuple[tuple[str, str | Talk, str | None], ...]
-    """(``program``, its text, time) or (``talk``, what is said, time)."""
+    steps: tuple[Step, ...]
     grades: tuple[float | None, float | None]
     """Of the first and the last program."""
     more: Mapping[str, Any]
@@ -157,10 +160,10 @@ class _Dialogue:
     def of(cls, row: Mapping[str, Any], source: TutoringSource) -> _Dialogue:
         """Raises BadRowError for a dialogue without turns, or with a turn that is none."""
         c = source.columns
-        steps: list[tuple[str, str | Talk, str | None]] = []
+        steps: list[Step] = []
         first = None if c.program is None else row.get(c.program)
         if first not in (None, ""):
-            steps.append(("program", program(text_of(row, c.program or ""), c.program or ""), None))
+            steps.append((program(text_of(row, c.program or ""), c.program or ""), None))
         turns = value_of(row, c.turns)
         if not isinstance(turns, list) or not turns or not all(isinstance(turn, dict) for turn in turns):
             raise BadRowError(f"'{c.turns}' should be a list of turns")
@@ -169,7 +172,7 @@ class _Dialogue:
                 steps += _turn(turn, source)
             except BadRowError as error:
                 raise BadRowError(f"turn {number}: {error}") from None
-        if not any(kind == "program" for kind, _, _ in steps):
+        if not any(isinstance(what, str) for what, _ in steps):
             raise BadRowError("there is no program in the dialogue")
         grades = [None if name is None else grade_of(row, name, 1.0) for name in (c.grade, c.final_grade)]
         more = {name: rows.plain(value_of(row, name)) for name in c.more}
@@ -178,12 +181,12 @@ class _Dialogue:
     def submissions(self) -> tuple[Submission, ...]:
         """The programs, each with what was said after it. What was said before any follows an empty one."""
         found: list[Submission] = []
-        for kind, said, time in self.steps:
-            if kind == "program":
-                found.append(Submission(str(said), time, more=self.more))
+        for what, time in self.steps:
+            if isinstance(what, str):
+                found.append(Submission(what, time, more=self.more))
             else:
                 found = found or [Submission("", time, kind="hint", more=self.more)]
-                found[-1] = replace(found[-1], talk=(*found[-1].talk, said))  # type: ignore[arg-type]
+                found[-1] = replace(found[-1], talk=(*found[-1].talk, what))
         if found[0].code:
             found[0] = replace(found[0], grade=self.grades[0])
         if len(found) > 1 or self.grades[0] is None:
@@ -191,7 +194,7 @@ class _Dialogue:
         return tuple(found)
 
 
-def _turn(turn: Mapping[str, Any], source: TutoringSource) -> Iterator[tuple[str, str | Talk, str | None]]:
+def _turn(turn: Mapping[str, Any], source: TutoringSource) -> Iterator[Step]:
     """What is said in a turn, and then the programs of it."""
     c = source.columns
     role = text_of(turn, c.turn_role).strip().lower()
@@ -203,10 +206,10 @@ def _turn(turn: Mapping[str, Any], source: TutoringSource) -> Iterator[tuple[str
     time = None if c.turn_time is None else timestamp(text_of(turn, c.turn_time), c.turn_time)
     text = normalise_newlines(text_of(turn, c.turn_text, allow_empty=True)).strip()
     if text:
-        yield "talk", Talk("student" if role in source.student_roles else "tutor", text), time
+        yield Talk("student" if role in source.student_roles else "tutor", text), time
     given = turn.get(c.turn_program)
     for code in given if isinstance(given, list) else [] if given in (None, "") else [given]:
-        yield "program", program(text_of({c.turn_program: code}, c.turn_program), c.turn_program), time
+        yield program(text_of({c.turn_program: code}, c.turn_program), c.turn_program), time
 
 
 def _problem(row: Mapping[str, Any], columns: TutoringColumns, statement: str) -> Problem | None:
