@@ -194,12 +194,14 @@ def _split(args: argparse.Namespace) -> None:
     recipes = {path: load_recipe(path) for path in args.recipe}
     if args.csv and len(recipes) > 1:
         raise SimstudentError("--csv writes the sides of one recipe; name only one")
+    if args.attrition:
+        report.check_name(Path(args.attrition))
     tables: dict[str, tuple[Any, Any]] = {}
     for path, recipe in recipes.items():
         if len(recipes) > 1:
             _say(f"{path}:")
         chosen = choose(recipe.data, recipe.seed, _say, recipe.grader)
-        tables[recipe.name] = (chosen.attrition, chosen.division)
+        tables[path if recipe.name in tables else recipe.name] = (chosen.attrition, chosen.division)
         for line in chosen.log.skips.text():
             _say(line)
         _say(report.terminal(chosen.attrition, chosen.division))

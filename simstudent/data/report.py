@@ -8,6 +8,7 @@ from pathlib import Path
 from simstudent.data import attrition
 from simstudent.data.attrition import Attrition
 from simstudent.data.division import Division, SideFacts
+from simstudent.data.split import CELLS
 from simstudent.errors import SimstudentError
 
 
@@ -31,17 +32,23 @@ def markdown(tables: Tables) -> str:
     return "\n".join(parts)
 
 
+def check_name(path: Path) -> None:
+    """Raises SimstudentError when a file's name does not say which form it should have."""
+    if path.suffix.lower() not in (".csv", ".md"):
+        raise SimstudentError(f"{path}: name a .md (Markdown) or a .csv file for the attrition table")
+
+
 def write(path: Path, tables: Tables, head: str = "") -> None:
     """Write the attrition tables: CSV by ``.csv``; by ``.md``, Markdown with the sides too, below ``head``.
 
     Raises SimstudentError for any other name.
     """
+    check_name(path)
     if path.suffix.lower() == ".csv":
-        path.write_text(attrition.comma_separated({name: table for name, (table, _) in tables.items()}), "utf-8")
-    elif path.suffix.lower() == ".md":
-        path.write_text(head + markdown(tables), "utf-8")
+        made = attrition.comma_separated({name: table for name, (table, _) in tables.items()})
     else:
-        raise SimstudentError(f"{path}: name a .md (Markdown) or a .csv file for the attrition table")
+        made = head + markdown(tables)
+    path.write_text(made, encoding="utf-8")
 
 
 def _sides(division: Division) -> list[list[str]]:
@@ -62,9 +69,10 @@ def notes(division: Division) -> list[str]:
 
 
 def _shared(fact: SideFacts) -> Iterator[str]:
-    if fact.shared_students:
+    named = fact.place in CELLS  # a cell's name says who is in training
+    if fact.shared_students and not named:
         yield f"{fact.shared_students:,} of {fact.students:,} students are in both"
-    if fact.shared_assignments:
+    if fact.shared_assignments and not named:
         yield f"{fact.shared_assignments:,} of {fact.assignments:,} assignments are in both"
     for count, what in (
         (fact.same_trace, "are in training as a whole, under another key"),
