@@ -125,6 +125,7 @@ def _preview(args: argparse.Namespace) -> None:
 
     from simstudent.data import regrade
     from simstudent.data.load import prepare
+    from simstudent.dialogue.earlier import earlier_work
     from simstudent.dialogue.encode import make_encoder
     from simstudent.dialogue.preview import row_text
     from simstudent.dialogue.serialize import dialogues
@@ -143,9 +144,10 @@ def _preview(args: argparse.Namespace) -> None:
     assignments = regrade.limited(data.assignments, recipe.grader)
     with regrade.open_pool(recipe.grader) as pool:
         grades = regrade.regrade(held, assignments, pool)
-    d = recipe.dialogue
+        everything = [t for side in data.sides.values() for t in side]
+        earlier = earlier_work(held, everything, assignments, pool, recipe.dialogue)
     console = Console()
-    for dialogue in dialogues(held, assignments, grades, level=d.feedback, system=d.system):
+    for dialogue in dialogues(held, assignments, grades, recipe.dialogue, earlier):
         encoded = encoder.rows(dialogue)
         for row in encoded.rows:
             console.print(row_text(row, encoder))

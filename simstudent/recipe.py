@@ -57,16 +57,48 @@ class GraderSection(Section):
     """CPU limit of each test, over the problems' own."""
 
 
+class HistorySection(Section):
+    """A student's earlier assignments, shown in the first message (``simstudent.dialogue.earlier``)."""
+
+    assignments: int = Field(0, ge=0)
+    """How many at most, the latest; 0: none."""
+    tokens: int = Field(1024, ge=1)
+    """Most tokens that they take of the window."""
+
+
 class DialogueSection(Section):
     """What a dialogue looks like; the same in training and in rollout."""
 
     feedback: Literal["full", "summary", "none"] = "full"
+    code: Literal["whole", "diff"] = "whole"
+    """diff: a small edit (one hunk, less than half of the lines) is written as a unified diff."""
+    give_up: bool = False
+    """A student who abandons says so in a last turn, and a simulated one may."""
+    talk: bool = False
+    """Show requests for hints, and what students and tutors said."""
+    time_header: Literal["none", "elapsed", "absolute"] = "none"
+    """Before each submission, when it was made: since the one before, or the date and time."""
+    history: HistorySection = HistorySection()
+    max_programs: int | None = Field(None, ge=1)
+    """Most earlier programs in view (ParaStudent's fixed window); null: as many as fit."""
     system: str | None = None
-    """System prompt; default: a short one that fits the feedback level."""
+    """System prompt; default: a short one that fits the other options."""
     window: int = Field(4096, ge=64)
     """Most tokens of a training row, and of a prompt plus its answer."""
     answer_tokens: int = Field(768, ge=16)
     """Room kept for a submission, in training and rollout; an answer is cut there."""
+
+    @field_validator("answer_tokens")
+    @classmethod
+    def _room_left(cls, value: int, info: ValidationInfo) -> int:
+        history, window = info.data.get("history"), info.data.get("window", value + 1)
+        if value >= window:
+            raise ValueError(f"answer_tokens ({value}) leave no room in the window ({window})")
+        if history is not None and history.assignments and history.tokens + value >= window:
+            raise ValueError(
+                f"history.tokens ({history.tokens}) and answer_tokens ({value}) fill the window ({window})"
+            )
+        return value
 
 
 Method = Literal["base", "sft", "dpo", "dapo", "repeat-last", "constant-0", "constant-0.5", "reference"]

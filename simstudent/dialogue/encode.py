@@ -2,18 +2,21 @@
 
 The window keeps the system prompt and the assignment, then the latest turns: the oldest (submission, feedback)
 pairs are dropped until prompt and answer fit (Koutcheme et al. 2026, section 3). A submission to be learnt is
-never cut.
+never cut. Where programs are written as diffs, the first one in view is written whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate, islice
+from typing import TYPE_CHECKING, Any, Literal
 
-from simstudent.dialogue.serialize import Dialogue, Turn
+from simstudent.dialogue.edits import Answer, CodeFormat, read_answer
+from simstudent.dialogue.serialize import Dialogue, Earlier, Turn
 from simstudent.dialogue.template import ChatTemplate, chat_template
+from simstudent.dialogue.texts import Ids, Texts
 
 if TYPE_CHECKING:
     from simstudent.recipe import Recipe
@@ -21,22 +24,39 @@ if TYPE_CHECKING:
 IGNORED = -100
 """The label of tokens that carry no loss (PyTorch's convention)."""
 
-Ids = tuple[int, ...]
+AT_ONCE = 512
+"""Dialogues whose texts are tokenised in one call."""
+
+Part = Literal["template", "system", "earlier", "assignment", "header", "answer", "reaction"]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Consecutive tokens of one origin. ``turn``: the 0-based turn that they belong to, None before the first."""
+
+    part: Part
+    ids: Ids
+    turn: int | None = None
+    trained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One training row: ids and labels of equal length; ``targets`` are the 0-based submissions trained in it."""
+    """One training row: ids and labels of equal length; ``targets`` are the 0-based turns trained in it.
+
+    ``first`` is the first turn in view: those before it the window has dropped.
+    """
 
     key: str
     ids: Ids
     labels: Ids
     targets: tuple[int, ...]
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """All rows of some dialogues. ``unfit`` names (dialogue, submission) pairs too long for the window."""
+    """All rows of some dialogues. ``unfit`` names (dialogue, turn) pairs too long for the window."""
 
     rows: tuple[Row, ...]
     unfit: tuple[tuple[str, int], ...]
@@ -53,7 +73,11 @@ class Encoded:
 
 
 class Encoder:
-    """Encodes turns with one tokenizer and one template. ``window`` and ``answer_tokens`` count tokens."""
+    """Encodes turns with one tokenizer and one template. ``window`` and ``answer_tokens`` count tokens.
+
+    ``history_tokens`` is the room of earlier assignments within the window, ``max_programs`` the most programs in view
+    before a submission, ``code`` how programs are written.
+    """
 
     def __init__(
         self,
@@ -61,14 +85,19 @@ class Encoder:
         *,
         window: int = 4096,
         answer_tokens: int = 768,
+        history_tokens: int = 0,
+        max_programs: int | None = None,
+        code: CodeFormat = "whole",
         template: ChatTemplate | None = None,
         with_system: bool = True,
     ) -> None:
         self.tokenizer = tokenizer
         self.template = template or chat_template(tokenizer, with_system=with_system)
         self.window, self.answer_tokens = window, answer_tokens
+        self.history_tokens, self.max_programs = history_tokens, max_programs
+        self.code = code
         self._piece = lru_cache(maxsize=None)(self._markup)
-        self._content = lru_cache(maxsize=200_000)(self._text)
+        self._content = Texts(tokenizer)
         (self.end_id,) = self._piece(self.template.end)
 
     @property
@@ -81,10 +110,6 @@ class Encoder:
         """The template's own text: special tokens in it are special."""
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else ()
 
-    def _text(self, text: str) -> Ids:
-        """Anything a student, teacher or model wrote: a special token spelt out in it is just text."""
-        return tuple(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
-
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """For each token of a turn's text its first character and the one after its last."""
         made = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
@@ -94,69 +119,209 @@ class Encoder:
         """The text of some ids, special tokens included, nothing tidied up: a program must come back as written."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
-    def head(self, system: str, opening: str) -> Ids:
-        """Everything before the first turn: system prompt and assignment."""
+    def read(self, answer: str, previous: str | None) -> Answer:
+        """The program that a model's answer hands in after ``previous``, in the encoder's code format."""
+        return read_answer(answer, previous, self.code)
+
+    def head(self, system: str, opening: str, earlier: Sequence[Earlier] = ()) -> Ids:
+        """Everything before the first turn: system prompt, earlier assignments, assignment."""
+        return _ids(self._head(system, opening, earlier))
+
+    def _head(self, system: str, opening: str, earlier: Sequence[Earlier]) -> list[Segment]:
         t = self.template
+        found = [Segment("template", self._piece(t.head))]
+        works = [Segment("earlier", self._content(text)) for text in self._latest(earlier)]
         if t.system_role:
-            return self._piece(t.head) + self._content(system) + self._piece(t.after_system) + self._content(opening)
-        both = f"{system}\n\n{opening}" if system else opening
-        return self._piece(t.head) + self._content(both)
+            found += [
+                Segment("system", self._content(system)),
+                Segment("template", self._piece(t.after_system)),
+                *works,
+            ]
+        elif works and system:
+            found += [Segment("system", self._content(f"{system}\n\n")), *works]
+        else:
+            found += works
+            opening = f"{system}\n\n{opening}" if system else opening
+        return [*found, Segment("assignment", self._content(opening))]
 
-    def answer(self, turn: Turn) -> Ids:
-        """An answer's trained tokens: its text and the end-of-turn token."""
-        return (*self._content(turn.answer), self.end_id)
+    def _latest(self, earlier: Sequence[Earlier]) -> list[str]:
+        """The texts of earlier work that fit into its room: whole statements, and of each the latest programs."""
+        shown: list[str] = []
+        room = self.history_tokens
+        for work in reversed(earlier):
+            lengths = [len(self._content(text)) for text in work.states]
+            room -= len(self._content(work.title))
+            first = window_start(lengths, room)
+            if first is None or first == len(lengths):
+                break
+            shown[:0] = [work.title, *work.states[first:]]
+            room -= sum(lengths[first:])
+            if first:
+                break
+        return shown
 
-    def turn(self, turn: Turn) -> Ids:
-        """A whole turn as it stands in the history: markup, answer, and the reaction to it."""
+    def answer(self, turn: Turn, *, whole: bool = False) -> Ids:
+        """An answer's trained tokens: its text and the end-of-turn token. ``whole``: as the first program in view."""
+        return (*self._content(turn.whole if whole and turn.whole is not None else turn.answer), self.end_id)
+
+    def turn(self, turn: Turn, *, whole: bool = False) -> Ids:
+        """A whole turn as it stands in the history: header, markup, answer, and the reaction to it."""
+        return _ids(self._turn(turn, None, whole=whole))
+
+    def _turn(
+        self, turn: Turn, number: int | None, *, whole: bool, last: bool = False, trained: bool = False
+    ) -> list[Segment]:
         t = self.template
-        ids = self._piece(t.before_answer) + self.answer(turn)
-        if turn.reaction is not None:
-            ids += self._piece(t.after_answer) + self._content(turn.reaction)
-        return ids
+        found = [Segment("header", self._content(turn.header), number)] if turn.header else []
+        found.append(Segment("template", self._piece(t.before_answer), number))
+        found.append(Segment("answer", self.answer(turn, whole=whole), number, trained))
+        if turn.reaction is not None and not last:
+            found.append(Segment("template", self._piece(t.after_answer), number))
+            found.append(Segment("reaction", self._content(turn.reaction), number))
+        return found
 
-    def prompt(self, system: str, opening: str, history: Sequence[Turn]) -> Ids | None:
-        """The prompt for the next submission, within the window; None when not even the assignment fits."""
-        head, turns = self.head(system, opening), [self.turn(turn) for turn in history]
-        before = self._piece(self.template.before_answer)
-        room = self.window - len(head) - len(before) - self.answer_tokens
-        first = window_start([len(ids) for ids in turns], room)
+    def prompt(
+        self,
+        system: str,
+        opening: str,
+        history: Sequence[Turn],
+        *,
+        earlier: Sequence[Earlier] = (),
+        header: str = "",
+    ) -> Ids | None:
+        """The prompt for the next submission, within the window; None when not even the assignment fits.
+
+        ``header``: what stands before that submission (``serialize.time_header``).
+        """
+        head, asked = (
+            self.head(system, opening, earlier),
+            self._content(header) + self._piece(self.template.before_answer),
+        )
+        view = _View(self, history)
+        first = view.start(len(history), self.window - len(head) - len(asked), self.answer_tokens, self.answer_tokens)
         if first is None:
             return None
-        return head + tuple(i for ids in turns[first:] for i in ids) + before
+        return head + tuple(i for s in view.segments(first, len(history)) for i in s.ids) + asked
+
+    def prompt_before(self, dialogue: Dialogue, number: int) -> Ids | None:
+        """The prompt for turn ``number`` (0-based) of a dialogue: what a rollout from there would see."""
+        header = dialogue.turns[number].header if number < len(dialogue.turns) else ""
+        history = dialogue.turns[:number]
+        return self.prompt(dialogue.system, dialogue.opening, history, earlier=dialogue.earlier, header=header)
 
     def rows(self, dialogue: Dialogue) -> Encoded:
-        """Training rows in which each submission is a target once, after the history that a rollout would see.
+        """Training rows in which each turn is a target once, after the history that a rollout would see.
 
-        A dialogue that fits the window is one row. In a longer one, submissions whose window starts at the same
-        turn share a row.
+        A dialogue that fits the window is one row. In a longer one, turns whose window starts at the same turn share
+        a row.
         """
-        head, before = self.head(dialogue.system, dialogue.opening), self._piece(self.template.before_answer)
-        turns = [self.turn(turn) for turn in dialogue.turns]
-        lengths = [len(ids) for ids in turns]
+        head = self._head(dialogue.system, dialogue.opening, dialogue.earlier)
+        taken = sum(len(s.ids) for s in head) + len(self._piece(self.template.before_answer))
+        view = _View(self, dialogue.turns)
         groups: dict[int, list[int]] = {}
         unfit: list[tuple[str, int]] = []
         for number, turn in enumerate(dialogue.turns):
-            need = max(self.answer_tokens, len(self.answer(turn)))
-            first = window_start(lengths[:number], self.window - len(head) - len(before) - need)
+            need, alone = (max(self.answer_tokens, size) for size in view.answers[number])
+            room = self.window - taken - (len(self._content(turn.header)) if turn.header else 0)
+            first = view.start(number, room, need, alone)
             if first is None:
                 unfit.append((dialogue.key, number))
             else:
                 groups.setdefault(first, []).append(number)
-        rows = [self._row(dialogue, head, turns, first, targets) for first, targets in groups.items()]
+        rows = [_row(dialogue.key, head, view, first, targets) for first, targets in groups.items()]
         return Encoded(tuple(rows), tuple(unfit))
 
-    def _row(self, dialogue: Dialogue, head: Ids, turns: Sequence[Ids], first: int, targets: list[int]) -> Row:
-        ids, labels = list(head), [IGNORED] * len(head)
-        before = self._piece(self.template.before_answer)
-        for number in range(first, targets[-1] + 1):
-            whole, answer = turns[number], self.answer(dialogue.turns[number])
-            if number == targets[-1]:
-                whole = before + answer
-            ids += whole
-            carried = answer if number in targets else (IGNORED,) * len(answer)
-            rest = len(whole) - len(before) - len(answer)
-            labels += (IGNORED,) * len(before) + carried + (IGNORED,) * rest
-        return Row(dialogue.key, tuple(ids), tuple(labels), tuple(targets))
+    def segments(self, dialogue: Dialogue, row: Row) -> list[Segment]:
+        """A row of the dialogue in its parts; one after another they are the row."""
+        head = self._head(dialogue.system, dialogue.opening, dialogue.earlier)
+        return _segments(head, _View(self, dialogue.turns), row.first, row.targets)
+
+    def learn(self, dialogues: Iterable[Dialogue]) -> None:
+        """Tokenise all texts of the dialogues in one call, on all cores, ahead of their rows."""
+        self._content.learn(text for d in dialogues for text in self._texts(d))
+
+    def _texts(self, d: Dialogue) -> Iterator[str]:
+        if self.template.system_role or d.earlier:
+            yield from (d.system, d.opening)
+        for work in d.earlier:
+            yield work.title
+            yield from work.states
+        for turn in d.turns:
+            yield turn.answer
+            if turn.reaction is not None:
+                yield turn.reaction
+            if turn.header:
+                yield turn.header
+            if turn.whole is not None:
+                yield turn.whole
+
+
+class _View:
+    """The turns of one dialogue, tokenised once: how long each is, and where a window over them starts.
+
+    ``answers``: tokens of each answer as it is and as it is where no program before it is in view.
+    """
+
+    def __init__(self, encoder: Encoder, turns: Sequence[Turn]) -> None:
+        self.encoder, self.turns = encoder, turns
+        self.answers = []
+        lengths = []
+        for turn in turns:
+            answer = len(encoder.answer(turn))
+            self.answers.append((answer, answer if turn.whole is None else len(encoder.answer(turn, whole=True))))
+            lengths.append(sum(len(s.ids) for s in encoder._turn(turn, None, whole=False)))
+        self.lengths = lengths
+        self.diffs = any(turn.whole is not None for turn in turns)
+        self.programs = [0, *accumulate(turn.has_program for turn in turns)]
+
+    def start(self, count: int, room: int, need: int, alone: int) -> int | None:
+        """The first of ``count`` turns in view before an answer of ``need`` tokens, None when not even that fits.
+
+        ``alone``: the tokens of that answer where it is the first program in view.
+        """
+        extra = self._extra(count, alone - need) if self.diffs or alone > need else ()
+        least = 0
+        if self.encoder.max_programs is not None:
+            while self.programs[count] - self.programs[least] > self.encoder.max_programs:
+                least += 1
+        return window_start(self.lengths[:count], room - need, extra=extra, least=least)
+
+    def _extra(self, count: int, alone: int) -> list[int]:
+        """Tokens that writing the first program in view whole adds, for each turn that may be the first in view."""
+        found = [alone]
+        for number in range(count - 1, -1, -1):
+            answer, whole = self.answers[number]
+            found.append(whole - answer if self.turns[number].has_program else found[-1])
+        return found[::-1]
+
+    def first_program(self, first: int) -> int:
+        """The first turn from ``first`` on that has a program."""
+        return next((n for n in range(first, len(self.turns)) if self.turns[n].has_program), len(self.turns))
+
+    def segments(self, first: int, stop: int, targets: Sequence[int] = (), last: bool = False) -> Iterator[Segment]:
+        """The turns first .. stop - 1 in their parts; ``last``: the last one is not answered."""
+        shown_whole, trained = self.first_program(first), set(targets)
+        for n in range(first, stop):
+            yield from self.encoder._turn(
+                self.turns[n], n, whole=n == shown_whole, last=last and n == stop - 1, trained=n in trained
+            )
+
+
+def _segments(head: list[Segment], view: _View, first: int, targets: Sequence[int]) -> list[Segment]:
+    return [*head, *view.segments(first, targets[-1] + 1, targets, last=True)]
+
+
+def _row(key: str, head: list[Segment], view: _View, first: int, targets: list[int]) -> Row:
+    ids: list[int] = []
+    labels: list[int] = []
+    for s in _segments(head, view, first, targets):
+        ids += s.ids
+        labels += s.ids if s.trained else [IGNORED] * len(s.ids)
+    return Row(key, tuple(ids), tuple(labels), tuple(targets), first)
+
+
+def _ids(segments: Iterable[Segment]) -> Ids:
+    return tuple(i for s in segments for i in s.ids)
 
 
 def make_encoder(recipe: Recipe, tokenizer: Any, template: ChatTemplate | None = None) -> Encoder:
@@ -166,26 +331,41 @@ def make_encoder(recipe: Recipe, tokenizer: Any, template: ChatTemplate | None =
         tokenizer,
         window=d.window,
         answer_tokens=d.answer_tokens,
+        history_tokens=d.history.tokens if d.history.assignments else 0,
+        max_programs=d.max_programs,
+        code=d.code,
         template=template,
         with_system=d.system != "",
     )
 
 
-def window_start(lengths: Sequence[int], room: int) -> int | None:
-    """The first turn kept so that the turns from it on take at most ``room`` tokens.
+def window_start(lengths: Sequence[int], room: int, *, extra: Sequence[int] = (), least: int = 0) -> int | None:
+    """The first turn kept, at or after ``least``, so that the turns from it on take at most ``room`` tokens.
 
-    The number of turns when none fits; None when ``room`` is negative, i.e. nothing fits at all.
+    The number of turns when none fits; None when ``room`` is too small for that as well. ``extra``: tokens added when
+    the window starts at a turn, with one entry more for no turn at all.
     """
-    if room < 0:
-        return None
-    first, used = len(lengths), 0
-    while first > 0 and used + lengths[first - 1] <= room:
-        first -= 1
-        used += lengths[first]
-    return first
+    used = sum(lengths[least:])
+    for first in range(least, len(lengths) + 1):
+        if used + (extra[first] if extra else 0) <= room:
+            return first
+        used -= lengths[first] if first < len(lengths) else 0
+    return None
+
+
+def encode_batches(encoder: Encoder, dialogues: Iterable[Dialogue], size: int = AT_ONCE) -> Iterator[Encoded]:
+    """Training rows, ``size`` dialogues at a time: as fast as the tokenizer, in memory that does not grow."""
+    stream = iter(dialogues)
+    while held := list(islice(stream, size)):
+        encoder.learn(held)
+        yield _together(encoder.rows(d) for d in held)
 
 
 def encode(encoder: Encoder, dialogues: Iterable[Dialogue]) -> Encoded:
     """All training rows of the dialogues, in order."""
-    parts = [encoder.rows(d) for d in dialogues]
-    return Encoded(tuple(r for p in parts for r in p.rows), tuple(u for p in parts for u in p.unfit))
+    return _together(encode_batches(encoder, dialogues))
+
+
+def _together(parts: Iterable[Encoded]) -> Encoded:
+    held = list(parts)
+    return Encoded(tuple(r for p in held for r in p.rows), tuple(u for p in held for u in p.unfit))

@@ -1,22 +1,30 @@
-"""From a trajectory to a dialogue, and from a model's answer back to a program.
+"""From a trajectory to a dialogue.
 
-A dialogue is: system prompt, assignment (user), then for each submission the program in a fence (assistant) and
-the autograder's feedback (user). Training and rollout both build their turns here and nowhere else
-(Koutcheme et al. 2026, section 3).
+A dialogue is: system prompt, assignment (user), then for each submission the program (assistant) and the
+autograder's feedback (user). Training and rollout both build their turns here and nowhere else
+(Koutcheme et al. 2026, section 3). Options add to it: diffs, times, talk, giving up, earlier assignments.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Literal
 
 from graders import Grade
+from graders.extract import extract_block
 from graders.extract import extract_code as extract_code
 from graders.feedback import feedback as graders_feedback
-from simstudent.data.records import Assignment, Submission, Trajectory
+from simstudent.data.pieces import instant
+from simstudent.data.records import Assignment, Submission, Talk, Trajectory
+from simstudent.dialogue.edits import fence as fence
+from simstudent.dialogue.edits import CodeFormat, program_text
 from simstudent.errors import SimstudentError
+
+if TYPE_CHECKING:
+    from simstudent.recipe import DialogueSection
 
 FeedbackLevel = Literal["full", "summary", "none"]
 
@@ -24,46 +32,102 @@ ROLE = (
     "You are a student in an introductory programming course, working on one assignment. You write programs the way "
     "such a student does: step by step, with the mistakes a learner makes. "
 )
-SYSTEM: dict[FeedbackLevel, str] = {
-    "full": ROLE + "After each submission the autograder answers with its test results. "
-    "Answer with your next submission: the whole program in one code block, nothing else.",
-    "summary": ROLE + "After each submission the autograder answers with the number of tests passed. "
-    "Answer with your next submission: the whole program in one code block, nothing else.",
-    "none": ROLE + "Answer with your next submission: the whole program in one code block, nothing else.",
+PROMISES: dict[FeedbackLevel, str] = {
+    "full": "After each submission the autograder answers with its test results. ",
+    "summary": "After each submission the autograder answers with the number of tests passed. ",
+    "none": "",
 }
-"""Default system prompts. The one for ``none`` promises no feedback, since none ever comes."""
+"""What the default system prompt says of feedback. At ``none`` it promises none, since none ever comes."""
 
 RECEIVED = "Submission received."
 """The user turn after a submission at feedback level none. It says nothing about the program; it is there
 because many chat templates refuse two assistant turns in a row."""
 
+GIVE_UP = "I give up."
+HELP = "Could I have a hint?"
+"""What a student writes under the program when asking for a hint; logs tell only that it was asked for."""
+UNANSWERED = "(No answer.)"
+"""The user turn after words or a request that nobody answered, or whose answer was not logged."""
+
+Kind = Literal["program", "hint", "words", "give_up"]
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One submission in a dialogue: the assistant's text and the user's answer to it (None: not answered yet)."""
+    """One turn of the student, and the user's answer to it (None: not answered yet).
+
+    ``kind``: a ``program``, handed in or run; a program with a request for a ``hint``; ``words``; or ``give_up``.
+    ``header`` stands before it, at the end of the user's message. ``whole`` is the answer where the program before it
+    is not in view, if that makes a difference (the answer is a diff).
+    """
 
     answer: str
     reaction: str | None
+    kind: Kind = "program"
+    header: str = ""
+    whole: str | None = None
+
+    @property
+    def has_program(self) -> bool:
+        return self.kind in ("program", "hint")
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Work on an earlier assignment: its statement, then each program with its feedback, oldest first."""
+
+    title: str
+    states: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """``opening`` is the assignment as the first user message. ``turns`` are the submissions, oldest first."""
+    """``opening`` is the assignment as the first user message, after ``earlier`` assignments (oldest first).
+
+    ``turns`` are the student's, oldest first.
+    """
 
     key: str
     system: str
     opening: str
     turns: tuple[Turn, ...]
+    earlier: tuple[Earlier, ...] = ()
+    code: CodeFormat = "whole"
 
-    def messages(self) -> list[dict[str, str]]:
-        """The dialogue as chat messages (role, content)."""
+    def turn_of(self, number: int) -> int:
+        """Where in ``turns`` submission ``number`` (0-based) is: words have turns of their own."""
+        return [n for n, turn in enumerate(self.turns) if turn.has_program][number]
+
+    def handed_in(self, number: int, *, after: int) -> Turn:
+        """The turn that hands in submission ``number`` as it would follow the first ``after`` submissions."""
+        turn = self.turns[self.turn_of(number)]
+        if self.code == "whole" or number == after:
+            return turn
+        block = extract_block(self._whole(number))
+        before = extract_block(self._whole(after - 1)) if after else None
+        assert block is not None
+        language, code = block
+        answer = program_text(code, None if before is None else before[1], language, self.code)
+        whole = fence(code, language)
+        return replace(turn, answer=answer, whole=whole if whole != answer else None, kind="program")
+
+    def _whole(self, number: int) -> str:
+        turn = self.turns[self.turn_of(number)]
+        return turn.whole or turn.answer
+
+    def messages(self, stop: int | None = None) -> list[dict[str, str]]:
+        """The dialogue as chat messages (role, content), uncut; those before the answer of turn ``stop`` only."""
         found = [{"role": "system", "content": self.system}] if self.system else []
-        found.append({"role": "user", "content": self.opening})
-        for turn in self.turns:
+        said = "".join([*(text for work in self.earlier for text in (work.title, *work.states)), self.opening])
+        for number, turn in enumerate(self.turns):
+            found.append({"role": "user", "content": said + turn.header})
+            if number == stop:
+                return found
             found.append({"role": "assistant", "content": turn.answer})
-            if turn.reaction is not None:
-                found.append({"role": "user", "content": turn.reaction})
-        return found
+            if turn.reaction is None:
+                return found
+            said = turn.reaction
+        return [*found, {"role": "user", "content": said}]
 
 
 def opening(assignment: Assignment) -> str:
@@ -75,11 +139,9 @@ def opening(assignment: Assignment) -> str:
     return text
 
 
-def fence(code: str, language: str = "python") -> str:
-    """A program in a Markdown code block; ``extract_code`` gives it back exactly."""
-    longest = max((len(run) for run in re.findall(r"`+", code)), default=0)
-    ticks = "`" * max(3, longest + 1)
-    return f"{ticks}{language}\n{code}\n{ticks}"
+def opening_after(assignment: Assignment, earlier: Sequence[Earlier]) -> str:
+    """The first user message, marked off where earlier assignments stand before it."""
+    return f"This assignment:\n{opening(assignment)}" if earlier else opening(assignment)
 
 
 def reaction(feedback: str, level: FeedbackLevel) -> str:
@@ -87,31 +149,103 @@ def reaction(feedback: str, level: FeedbackLevel) -> str:
     return RECEIVED if level == "none" else feedback
 
 
-def system_prompt(level: FeedbackLevel, custom: str | None) -> str:
-    """The recipe's own system prompt, or the default that fits the feedback level."""
-    return SYSTEM[level] if custom is None else custom
+def system_prompt(look: DialogueSection) -> str:
+    """The recipe's own system prompt, or the default that fits its other options."""
+    if look.system is not None:
+        return look.system
+    program = "the whole program in one code block"
+    if look.code == "diff":
+        program += ", or a small change to the last one as a unified diff in a diff block"
+    text = f"{ROLE}{PROMISES[look.feedback]}Answer with your next submission: {program}, nothing else."
+    if look.talk:
+        text += f' You may also talk to your tutor, or add "{HELP}" to a program.'
+    if look.give_up:
+        text += f' When you give up, answer "{GIVE_UP}"'
+    return text
+
+
+def time_header(time: str | None, previous: str | None, look: DialogueSection) -> str:
+    """What stands before a submission made at ``time`` after one at ``previous`` (None: it is the first).
+
+    ``elapsed``: nothing before the first; a clock that went back counts as no time. Raises SimstudentError where the
+    time is needed and not known.
+    """
+    if look.time_header == "none" or (look.time_header == "elapsed" and previous is None):
+        return ""
+    if time is None:
+        raise SimstudentError("a submission has no time; set dialogue.time_header: none")
+    if look.time_header == "absolute" or previous is None:
+        return f"\n\n[{time[:19].replace('T', ' ')}]"
+    return elapsed_header(instant(time) - instant(previous))
+
+
+def elapsed_header(seconds: float) -> str:
+    """The header of a submission made so many seconds after the one before: whole seconds, below ten in tenths."""
+    seconds = max(0.0, seconds)
+    return f"\n\n[{seconds:.1f} s later]" if seconds < 9.95 else f"\n\n[{seconds:.0f} s later]"
+
+
+def turns_of(
+    assignment: Assignment, submission: Submission, previous: Submission | None, told: str, look: DialogueSection
+) -> tuple[Turn, ...]:
+    """One submission, logged or simulated, as a dialogue shows it after ``previous``: the program, then what was said.
+
+    ``told`` is the autograder's text at the recipe's level. A request for a hint is answered by the tutor alone.
+    Words between two programs are turns of their own.
+    """
+    before = None if previous is None else previous.code
+    answer = program_text(submission.code, before, assignment.language, look.code)
+    header = time_header(submission.time, None if previous is None else previous.time, look)
+    whole = fence(submission.code, assignment.language)
+    asks = look.talk and submission.kind == "hint"
+    said = _said(submission.talk) if look.talk else []
+    lead = said.pop(0)[1] if said and said[0][0] == "tutor" else ""
+    if asks:
+        answer, whole, text = f"{answer}\n\n{HELP}", f"{whole}\n\n{HELP}", lead or UNANSWERED
+    else:
+        text = "\n\n".join(filter(None, [reaction(told, look.feedback), lead]))
+    turns = [Turn(answer, text, "hint" if asks else "program", header, whole if whole != answer else None)]
+    for number, (role, words) in enumerate(said):
+        if role == "student":
+            answered = said[number + 1][1] if number + 1 < len(said) else UNANSWERED
+            turns.append(Turn(words, answered, "words"))
+    return tuple(turns)
+
+
+def _said(talk: Sequence[Talk]) -> list[tuple[str, str]]:
+    """Who said what, each in one piece; a tutor's words are marked, since the autograder speaks in the same role."""
+    found = []
+    for role, group in groupby((t for t in talk if t.text.strip()), key=lambda t: t.role):
+        text = "\n\n".join(t.text.strip() for t in group)
+        found.append((str(role), f"Tutor: {text}" if role == "tutor" else text))
+    return found
 
 
 def dialogue(
-    key: str,
+    trajectory: Trajectory,
     assignment: Assignment,
-    submissions: Sequence[Submission],
     feedback: Sequence[str],
+    look: DialogueSection,
     *,
-    level: FeedbackLevel,
-    system: str | None = None,
+    solved: bool = False,
+    earlier: tuple[Earlier, ...] = (),
 ) -> Dialogue:
-    """The dialogue of a whole trajectory. ``feedback`` is the autograder's text for each submission, at ``level``.
+    """The dialogue of a whole trajectory. ``feedback`` is the autograder's text for each submission.
 
-    The last submission is left unanswered: nothing follows it that could be learnt.
+    The last turn is left unanswered: nothing follows it that could be learnt. With ``give_up`` it is the student's
+    giving up, where the log says that the assignment was abandoned and the graders do not say that it is ``solved``.
     """
-    turns = [
-        Turn(fence(s.code, assignment.language), reaction(text, level))
-        for s, text in zip(submissions, feedback, strict=True)
-    ]
+    turns: list[Turn] = []
+    previous: Submission | None = None
+    for submission, text in zip(trajectory.submissions, feedback, strict=True):
+        turns += turns_of(assignment, submission, previous, text, look)
+        previous = submission
+    if look.give_up and trajectory.outcome == "abandoned" and not solved:
+        turns.append(Turn(GIVE_UP, None, "give_up"))
     if turns:
-        turns[-1] = Turn(turns[-1].answer, None)
-    return Dialogue(key, system_prompt(level, system), opening(assignment), tuple(turns))
+        turns[-1] = replace(turns[-1], reaction=None)
+    first = opening_after(assignment, earlier)
+    return Dialogue(trajectory.key, system_prompt(look), first, tuple(turns), earlier, look.code)
 
 
 def feedback_text(assignment: Assignment, submission: Submission, grade: Grade, level: FeedbackLevel) -> str:
@@ -133,14 +267,21 @@ def dialogues(
     trajectories: Sequence[Trajectory],
     assignments: Mapping[str, Assignment],
     grades: Mapping[str, Sequence[Grade]],
-    *,
-    level: FeedbackLevel,
-    system: str | None = None,
+    look: DialogueSection,
+    earlier: Mapping[str, tuple[Earlier, ...]] | None = None,
 ) -> list[Dialogue]:
-    """The trajectories as dialogues; ``grades`` holds those of each trajectory's submissions by its key."""
+    """The trajectories as dialogues; ``grades`` holds those of each trajectory's submissions by its key.
+
+    ``earlier`` is the students' earlier work by the same keys (``simstudent.dialogue.earlier.earlier_work``).
+    """
     found = []
     for t in trajectories:
-        a = assignments[t.assignment]
-        texts = [feedback_text(a, s, g, level) for s, g in zip(t.submissions, grades[t.key], strict=True)]
-        found.append(dialogue(t.key, a, t.submissions, texts, level=level, system=system))
+        a, graded = assignments[t.assignment], grades[t.key]
+        texts = [feedback_text(a, s, g, look.feedback) for s, g in zip(t.submissions, graded, strict=True)]
+        solved = graded[-1].score >= 1.0
+        work = (earlier or {}).get(t.key, ())
+        try:
+            found.append(dialogue(t, a, texts, look, solved=solved, earlier=work))
+        except SimstudentError as error:
+            raise SimstudentError(f"{t.key}: {error}") from None
     return found

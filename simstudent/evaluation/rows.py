@@ -31,7 +31,13 @@ STEP_MEASURES = (
     "compiles",
     "student_compiles",
 )
-ROLLOUT_MEASURES = ("solved_within_steps", "student_solved_within_steps", "solved_difference")
+ROLLOUT_MEASURES = (
+    "solved_within_steps",
+    "student_solved_within_steps",
+    "solved_difference",
+    "gave_up",
+    "student_gave_up",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,8 @@ class RolloutRow:
 
     ``student_solved_within_steps`` is None where an uncovered step hides the student's grade and no other start
     of the same method shows it. ``solved_difference``: simulated minus real, where both are known.
+    ``gave_up``: the simulated student said that it gives up, which leaves the steps from there on uncovered, or did so
+    where the student did; ``student_gave_up``: within the steps the student stopped for good without full marks.
     """
 
     method: str
@@ -75,6 +83,8 @@ class RolloutRow:
     solved_within_steps: float | None
     student_solved_within_steps: float | None
     solved_difference: float | None
+    gave_up: float | None = None
+    student_gave_up: float | None = None
 
 
 def usable(rollout: Rollout) -> bool:
@@ -203,5 +213,7 @@ def rollout_rows(rollouts: Sequence[Rollout]) -> list[RolloutRow]:
         if any(step.status == "constant" for step in rollout.steps):
             own = None
         both = None if own is None or student is None else own - student
-        rows.append(RolloutRow(rollout.method, unit(rollout), own, student, both))
+        gave_up = None if own is None else float(rollout.stop == "give_up")
+        theirs = None if rollout.student_gave_up is None else float(rollout.student_gave_up)
+        rows.append(RolloutRow(rollout.method, unit(rollout), own, student, both, gave_up, theirs))
     return rows

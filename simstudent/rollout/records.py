@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Stop = Literal["student_done", "solved", "step_limit", "error"]
+Stop = Literal["student_done", "solved", "step_limit", "give_up", "error"]
+"""``give_up``: the simulated student said so in place of a further submission."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +15,10 @@ class Step:
     """Simulated submission ``k`` (1-based) after a start, beside what the student really submitted then.
 
     ``grade`` is the simulated submission's score in [0, 1] and ``status`` its ``graders`` status. ``code`` is
-    None when the answer held no program (status ``no_code``, grade 0) or when the method asserts a grade
-    without writing one (the constant baselines: status ``constant``). ``tests`` and ``student_tests`` are the
-    per-test outcomes as a string, one character a test (``graders.outcomes``). Tokens count prompt and answer.
+    None when the answer held no program (status ``no_code``, grade 0), when it held a diff that does not fit the last
+    program (``bad_diff``, grade 0; ``reason`` says why) or when the method asserts a grade without writing one (the
+    constant baselines: status ``constant``). ``tests`` and ``student_tests`` are the per-test outcomes as a string, one
+    character a test (``graders.outcomes``). Tokens count prompt and answer. ``said``: words that came before it.
     """
 
     k: int
@@ -32,13 +34,15 @@ class Step:
     prompt_tokens: int = 0
     reply_tokens: int = 0
     truncated: bool = False
+    reason: str | None = None
+    said: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in self.__slots__} | {"said": list(self.said)}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Step:
-        return cls(**raw)
+        return cls(**{**raw, "said": tuple(raw.get("said", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +52,12 @@ class Rollout:
     ``start`` is t: the number of the student's own submissions that were given as history. ``truths`` is the
     number of steps for which the student has a submission, min(K, T - t): the denominator of coverage.
     ``steps`` holds the covered ones, in order from k = 1; steps ``len(steps)+1 .. truths`` are uncovered (the
-    simulated student was done before the real one). ``stop`` says why it ended. When the engine or the grader
-    failed (never the simulated student), ``error`` says how, ``stop`` is ``error``, and the rollout is left out
-    of every figure and counted.
-    ``solved`` is whether the *student* ended this trajectory with full marks; ``previous_code`` is submission t.
+    simulated student was done, or gave up, before the real one). ``stop`` says why it ended. When the engine or the
+    grader failed (never the simulated student), ``error`` says how, ``stop`` is ``error``, and the rollout is left
+    out of every figure and counted.
+    ``student_gave_up``: whether within the steps the *student* stopped for good without full marks (None: an older
+    record, which does not tell). ``solved`` is whether the *student* ended this trajectory with full marks;
+    ``previous_code`` is submission t.
     """
 
     key: str
@@ -67,6 +73,7 @@ class Rollout:
     previous_code: str | None
     previous_grade: float | None
     error: str | None = None
+    student_gave_up: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
         raw = {name: getattr(self, name) for name in self.__slots__}

@@ -21,6 +21,7 @@ from simstudent.data import regrade
 from simstudent.data.load import prepare
 from simstudent.data.records import Assignment
 from simstudent.data.split import position
+from simstudent.dialogue.earlier import earlier_work
 from simstudent.dialogue.encode import Encoder, make_encoder
 from simstudent.dialogue.template import ChatTemplate
 from simstudent.errors import SimstudentError
@@ -55,7 +56,9 @@ def prepare_simulation(recipe: Recipe, pool: Pool, say: Callable[[str], None]) -
     if untested:
         raise SimstudentError(f"rollouts need tests; these assignments have none: {', '.join(untested[:5])}")
     grades = regrade.regrade(held, assignments, pool)
-    found = starts(held, assignments, grades, first=r.first_start, samples=r.samples)
+    everything = [t for side in data.sides.values() for t in side]
+    earlier = earlier_work(held, everything, assignments, pool, recipe.dialogue)
+    found = starts(held, assignments, grades, first=r.first_start, samples=r.samples, earlier=earlier)
     if r.limit is not None:
         chosen = {s.key for s in sorted(found, key=lambda s: position(recipe.seed, "start", s.key))[: r.limit]}
         found = [s for s in found if s.key in chosen]
@@ -189,8 +192,7 @@ async def _all_methods(
                 sampling,
                 adapter=MODELS[method],
                 seed=recipe.seed,
-                level=recipe.dialogue.feedback,
-                system=recipe.dialogue.system,
+                look=recipe.dialogue,
             )
             await _method(method, student, todo[method], simulation, folder, pool, say)
 
@@ -250,7 +252,7 @@ async def _method(
     say: Callable[[str], None],
 ) -> None:
     """Run the starts of one method, at most ``rollout.concurrency`` at once, writing each as it ends."""
-    r, level = simulation.recipe.rollout, simulation.recipe.dialogue.feedback
+    r, look = simulation.recipe.rollout, simulation.recipe.dialogue
     room, path = asyncio.Semaphore(r.concurrency), folder / f"{method}.jsonl"
     path.touch()
     began, told, tokens, failed = time.monotonic(), time.monotonic(), 0, 0
@@ -261,7 +263,7 @@ async def _method(
 
     async def one(start: Start) -> Rollout:
         async with room:
-            return await simulate(start, method, student, grade, steps=r.steps, level=level)
+            return await simulate(start, method, student, grade, steps=r.steps, look=look)
 
     tasks = [asyncio.create_task(one(s)) for s in todo]
     try:

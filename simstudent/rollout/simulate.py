@@ -7,24 +7,30 @@ once over one engine and grading overlaps generation.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from graders import Grade, outcomes
 from simstudent.data.records import Assignment, Submission, Trajectory
 from simstudent.dialogue.encode import Encoder
 from simstudent.dialogue.serialize import (
-    FeedbackLevel,
+    GIVE_UP,
+    UNANSWERED,
+    Earlier,
     Turn,
-    extract_code,
     feedback_text,
-    fence,
-    opening,
+    opening_after,
     reaction,
     system_prompt,
+    time_header,
+    turns_of,
 )
+from simstudent.recipe import DialogueSection
 from simstudent.rollout.engine import Engine, EngineError, Sampling
 from simstudent.rollout.records import Rollout, Step, Stop
+
+PATIENCE = 3
+"""How often a simulated student may talk, to nobody, before it has to hand in a program (``dialogue.talk``)."""
 
 
 class RolloutError(RuntimeError):
@@ -33,13 +39,17 @@ class RolloutError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a simulation begins: a student's trajectory, its grades, and ``t`` submissions of history."""
+    """Where a simulation begins: a student's trajectory, its grades, and ``t`` submissions of history.
+
+    ``earlier``: the student's real work on earlier assignments, where the recipe shows it.
+    """
 
     trajectory: Trajectory
     assignment: Assignment
     grades: tuple[Grade, ...]
     t: int
     sample: int = 0
+    earlier: tuple[Earlier, ...] = ()
 
     @property
     def key(self) -> str:
@@ -49,7 +59,10 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A simulated submission. ``grade`` is set only by baselines that assert one without writing a program."""
+    """A simulated submission. ``grade`` is set only by baselines that assert one without writing a program.
+
+    ``reason``: why the diff in it is no program. ``gives_up`` and ``talks`` mark answers that are no submission.
+    """
 
     code: str | None
     text: str | None = None
@@ -57,14 +70,25 @@ class Reply:
     reply_tokens: int = 0
     truncated: bool = False
     grade: float | None = None
+    reason: str | None = None
+    gives_up: bool = False
+    talks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What a simulated student can look back on: the dialogue so far and the last program in it."""
+    """What a simulated student can look back on: the dialogue so far, and the last program in it and its time.
+
+    ``header``: what stands before the submission to come.
+    """
 
     turns: tuple[Turn, ...]
-    last_code: str | None
+    last: Submission | None
+    header: str = ""
+
+    @property
+    def last_code(self) -> str | None:
+        return None if self.last is None else self.last.code
 
 
 Student = Callable[[Start, Past, int], Awaitable[Reply]]
@@ -80,10 +104,11 @@ def starts(
     *,
     first: int,
     samples: int = 1,
+    earlier: Mapping[str, tuple[Earlier, ...]] | None = None,
 ) -> list[Start]:
     """Every start of every trajectory: t = first .. T-1, ordered so that starts sharing a history are neighbours."""
     return [
-        Start(t, assignments[t.assignment], grades[t.key], count, sample)
+        Start(t, assignments[t.assignment], grades[t.key], count, sample, (earlier or {}).get(t.key, ()))
         for t in trajectories
         for count in range(first, len(t.submissions))
         for sample in range(samples)
@@ -91,28 +116,38 @@ def starts(
 
 
 async def simulate(
-    start: Start, method: str, student: Student, grade: Grader, *, steps: int, level: FeedbackLevel
+    start: Start, method: str, student: Student, grade: Grader, *, steps: int, look: DialogueSection
 ) -> Rollout:
     """Up to ``steps`` simulated submissions after the start's history.
 
-    It ends when the real student has no further submission or when a simulated one is fully correct. Failures of
-    engine and grader become the rollout's ``error``; a wrong or missing program is just a grade of 0.
+    It ends when the real student has no further submission, when a simulated one is fully correct, or when the
+    simulated student gives up, which is no submission. Where the real student gave up, the simulated one is asked once
+    more whether it does. Failures of engine and grader become the rollout's ``error``; a
+    wrong or missing program is just a grade of 0.
     """
     logged = start.trajectory.submissions
     truths = min(steps, len(logged) - start.t)
-    past = _past(start, level)
+    gave_up = truths < steps and start.trajectory.outcome == "abandoned" and start.grades[-1].score < 1.0
+    past = _past(start, look)
     done: list[Step] = []
     stop: Stop = "student_done" if truths < steps else "step_limit"
     error = None
     try:
         for k in range(1, truths + 1):
-            reply = await student(start, past, k)
+            past = _at(past, start, k, look)
+            reply, past, said = await _next(student, start, past, k)
+            if reply.gives_up:
+                stop = "give_up"
+                break
             graded = await _graded(reply, start.assignment, grade)
-            done.append(_step(k, reply, graded, start))
+            done.append(replace(_step(k, reply, graded, start), said=said))
             if graded.score >= 1.0:
                 stop = "solved"
                 break
-            past = _extended(past, reply, graded, start.assignment, level)
+            past = _extended(past, reply, graded, start, k, look)
+        else:
+            if look.give_up and gave_up and (await student(start, replace(past, header=""), truths + 1)).gives_up:
+                stop = "give_up"
     except (EngineError, RolloutError) as failure:
         stop, error = "error", f"{type(failure).__name__}: {failure}"
     previous = start.t - 1
@@ -130,7 +165,20 @@ async def simulate(
         previous_code=logged[previous].code if start.t else None,
         previous_grade=start.grades[previous].score if start.t else None,
         error=error,
+        student_gave_up=gave_up,
     )
+
+
+async def _next(student: Student, start: Start, past: Past, k: int) -> tuple[Reply, Past, tuple[str, ...]]:
+    """The next submission, and what was said before it, to nobody. After PATIENCE words they count as a submission."""
+    said: list[str] = []
+    reply = await student(start, past, k)
+    while reply.talks and len(said) < PATIENCE:
+        said.append((reply.text or "").strip())
+        # The time belongs to the submission: the words come before it.
+        past = replace(past, turns=(*past.turns, Turn(said[-1], UNANSWERED, "words")))
+        reply = await student(start, past, k)
+    return reply, past, tuple(said)
 
 
 async def _graded(reply: Reply, assignment: Assignment, grade: Grader) -> Grade:
@@ -149,7 +197,7 @@ def _step(k: int, reply: Reply, graded: Grade, start: Start) -> Step:
         k=k,
         code=reply.code,
         grade=graded.score,
-        status="constant" if reply.grade is not None else graded.status,
+        status="constant" if reply.grade is not None else "bad_diff" if reply.reason else graded.status,
         tests=outcomes(graded),
         student_code=start.trajectory.submissions[number].code,
         student_grade=truth.score,
@@ -159,27 +207,43 @@ def _step(k: int, reply: Reply, graded: Grade, start: Start) -> Step:
         prompt_tokens=reply.prompt_tokens,
         reply_tokens=reply.reply_tokens,
         truncated=reply.truncated,
+        reason=reply.reason,
     )
 
 
-def _past(start: Start, level: FeedbackLevel) -> Past:
-    assignment = start.assignment
-    logged = start.trajectory.submissions[: start.t]
-    turns = tuple(
-        Turn(fence(s.code, assignment.language), reaction(feedback_text(assignment, s, g, level), level))
-        for s, g in zip(logged, start.grades, strict=False)
-    )
-    return Past(turns, logged[-1].code if logged else None)
+def _past(start: Start, look: DialogueSection) -> Past:
+    turns: tuple[Turn, ...] = ()
+    last: Submission | None = None
+    for submission, grade in zip(start.trajectory.submissions[: start.t], start.grades, strict=False):
+        told = feedback_text(start.assignment, submission, grade, look.feedback)
+        turns += turns_of(start.assignment, submission, last, told, look)
+        last = submission
+    return Past(turns, last)
 
 
-def _extended(past: Past, reply: Reply, graded: Grade, assignment: Assignment, level: FeedbackLevel) -> Past:
+def _at(past: Past, start: Start, k: int, look: DialogueSection) -> Past:
+    """The past before step k, made when the real student made theirs: a simulated submission has no time of its own."""
+    time = start.trajectory.submissions[start.t + k - 1].time
+    return replace(past, header=time_header(time, None if past.last is None else past.last.time, look))
+
+
+def _extended(past: Past, reply: Reply, graded: Grade, start: Start, k: int, look: DialogueSection) -> Past:
     """The history with a simulated submission in it, written exactly as a logged one would be."""
     if reply.grade is not None:  # a grade without a program leaves nothing to look back on
         return past
-    text = reply.text or "" if reply.code is None else fence(reply.code, assignment.language)
-    told = feedback_text(assignment, Submission(reply.code or "", grade=graded.score), graded, level)
-    turn = Turn(text, reaction(told, level))
-    return Past((*past.turns, turn), past.last_code if reply.code is None else reply.code)
+    time = start.trajectory.submissions[start.t + k - 1].time
+    made = Submission(reply.code or "", time=time, grade=graded.score)
+    told = feedback_text(start.assignment, made, graded, look.feedback)
+    if reply.code is None:  # the answer as it is, there being no program in it
+        told = f"{_sentence(reply.reason)}\n{told}" if reply.reason and look.feedback == "full" else told
+        turn = Turn(reply.text or "", reaction(told, look.feedback), "words", past.header)
+        # The program to go on from is still the one before; only the clock has moved.
+        return Past((*past.turns, turn), None if past.last is None else replace(past.last, time=time))
+    return Past((*past.turns, *turns_of(start.assignment, made, past.last, told, look)), made)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def request_seed(seed: int, key: str, step: int) -> int:
@@ -195,18 +259,30 @@ def language_model(
     *,
     adapter: str | None,
     seed: int,
-    level: FeedbackLevel,
-    system: str | None,
+    look: DialogueSection,
 ) -> Student:
     """A simulated student that a model plays: the dialogue so far as a windowed prompt, the answer's code block."""
-    prompt_text = system_prompt(level, system)
+    system = system_prompt(look)
 
     async def respond(start: Start, past: Past, k: int) -> Reply:
-        ids = encoder.prompt(prompt_text, opening(start.assignment), past.turns)
+        first = opening_after(start.assignment, start.earlier)
+        ids = encoder.prompt(system, first, past.turns, earlier=start.earlier, header=past.header)
         if ids is None:
             raise RolloutError(f"system prompt and assignment do not fit the window of {encoder.window} tokens")
         done = await engine.generate(ids, sampling, seed=request_seed(seed, start.key, k), adapter=adapter)
         text = encoder.decode(done.ids)
-        return Reply(extract_code(text), text, len(ids), len(done.ids), done.truncated)
+        answer = encoder.read(text, past.last_code)
+        words = answer.code is None and not done.truncated and "```" not in text
+        gives_up = look.give_up and words and text.strip() == GIVE_UP
+        return Reply(
+            answer.code,
+            text,
+            len(ids),
+            len(done.ids),
+            done.truncated,
+            reason=answer.reason,
+            gives_up=gives_up,
+            talks=look.talk and words and not gives_up and bool(text.strip()),
+        )
 
     return respond

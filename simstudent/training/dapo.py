@@ -66,7 +66,7 @@ def prompts_of(made: Examples, *, positions: int, seed: int) -> tuple[list[Promp
         dialogue, grades = held.dialogues[t.key], held.grades[t.key]
         places = sorted(range(1, len(t.submissions)), key=lambda n: position(seed, "dapo", t.key, str(n)))
         for n in sorted(places[:positions]):
-            ids = made.encoder.prompt(dialogue.system, dialogue.opening, dialogue.turns[:n])
+            ids = made.encoder.prompt_before(dialogue, dialogue.turn_of(n))
             if ids is None:
                 unfit += 1
                 continue

@@ -13,6 +13,7 @@ from simstudent.data.load import Data, prepare
 from simstudent.data.records import Assignment, Trajectory
 from simstudent.data.split import Side
 from simstudent.data.variants import training_side
+from simstudent.dialogue.earlier import earlier_work
 from simstudent.dialogue.encode import Encoder, encode, make_encoder
 from simstudent.dialogue.serialize import Dialogue, dialogues
 
@@ -69,14 +70,15 @@ def examples(recipe: Recipe, say: Callable[[str], None], choose: Choose = lambda
     sides: dict[Side, Held] = {}
     with regrade.open_pool(recipe.grader) as pool:
 
-        def graded(held: tuple[Trajectory, ...]) -> Held:
+        def graded(side: Side, held: tuple[Trajectory, ...]) -> Held:
             grades = regrade.regrade(held, assignments, pool)
-            made = dialogues(held, assignments, grades, level=recipe.dialogue.feedback, system=recipe.dialogue.system)
+            earlier = earlier_work(held, data.sides[side], assignments, pool, recipe.dialogue)
+            made = dialogues(held, assignments, grades, recipe.dialogue, earlier)
             return Held(held, grades, {d.key: d for d in made}, len(regrade.disagreements(held, grades)))
 
         def tokens(held: tuple[Trajectory, ...]) -> list[int]:
             counts: Counter[str] = Counter()
-            for row in encode(encoder, graded(held).dialogues.values()).rows:
+            for row in encode(encoder, graded("train", held).dialogues.values()).rows:
                 counts[row.key] += len(row.ids)
             return [counts[t.key] for t in held]
 
@@ -85,5 +87,5 @@ def examples(recipe: Recipe, say: Callable[[str], None], choose: Choose = lambda
             if side == "train" and (variant := recipe.data.variant) != "trace":
                 real, held = held, training_side(held, variant, recipe.seed, tokens)
                 say(f"  train as {variant}: {len(held):,} of {len(real):,} trajectories")
-            sides[side] = graded(held)
+            sides[side] = graded(side, held)
     return Examples(data, assignments, sides, encoder)

@@ -23,9 +23,10 @@ def focused(encoded: Encoded, dialogues: Mapping[str, Dialogue], encoder: Encode
 def _focused(row: Row, dialogue: Dialogue, encoder: Encoder, share: float, seed: int) -> Row:
     labels = list(row.labels)
     for target, (begin, end) in zip(row.targets, _runs(row.labels), strict=True):
-        if target == 0:
+        turn, past = dialogue.turns[target], [t for t in dialogue.turns[:target] if t.has_program]
+        if not past or not turn.has_program or turn.whole is not None:  # a diff holds little that was merely kept
             continue
-        before, now = dialogue.turns[target - 1].answer, dialogue.turns[target].answer
+        before, now = past[-1].whole or past[-1].answer, turn.answer
         for line, (first, last) in copied_lines(before, now).items():
             if position(seed, "focus", row.key, str(target), str(line)) < share:
                 continue

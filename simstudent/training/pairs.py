@@ -104,12 +104,13 @@ def encode_pairs(encoder: Encoder, pairs: Iterable[Pair], dialogues: Mapping[str
     rows, equal, unfit = [], 0, 0
     for pair in pairs:
         dialogue = dialogues[pair.key]
-        chosen = encoder.answer(dialogue.turns[pair.t])
-        rejected = encoder.answer(dialogue.turns[pair.rejected])
+        at = dialogue.turn_of(pair.t)
+        chosen = encoder.answer(dialogue.turns[at])
+        rejected = encoder.answer(dialogue.handed_in(pair.rejected, after=pair.t))
         if chosen == rejected:
             equal += 1
             continue
-        prompt = encoder.prompt(dialogue.system, dialogue.opening, dialogue.turns[: pair.t])
+        prompt = encoder.prompt_before(dialogue, at)
         if prompt is None or len(prompt) + max(len(chosen), len(rejected)) > encoder.window:
             unfit += 1
             continue
@@ -119,14 +120,15 @@ def encode_pairs(encoder: Encoder, pairs: Iterable[Pair], dialogues: Mapping[str
 
 def pair_record(pair: Pair, dialogue: Dialogue) -> dict[str, Any]:
     """A pair as JSON that other trainers read: ``prompt``, ``chosen`` and ``rejected`` as message lists."""
-    context = Dialogue(dialogue.key, dialogue.system, dialogue.opening, dialogue.turns[: pair.t])
+    at = dialogue.turn_of(pair.t)
+    rejected = dialogue.handed_in(pair.rejected, after=pair.t)
     return {
         "key": pair.key,
         "mode": pair.mode,
         "t": pair.t,
-        "prompt": context.messages(),
-        "chosen": [{"role": "assistant", "content": dialogue.turns[pair.t].answer}],
-        "rejected": [{"role": "assistant", "content": dialogue.turns[pair.rejected].answer}],
+        "prompt": dialogue.messages(at),
+        "chosen": [{"role": "assistant", "content": dialogue.turns[at].answer}],
+        "rejected": [{"role": "assistant", "content": rejected.answer}],
     }
 
 

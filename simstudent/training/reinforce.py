@@ -16,7 +16,6 @@ from typing import Any
 from graders import Grade, Pool
 from graders.compare import ast_equal
 from simstudent.dialogue.encode import Encoder, Ids
-from simstudent.dialogue.serialize import extract_code
 from simstudent.errors import SimstudentError
 from simstudent.runs import write_json
 from simstudent.training.ranks import is_main
@@ -51,17 +50,17 @@ class Judge:
     def __call__(self, prompts: Sequence[str], completion_ids: Sequence[Ids], **unused: Any) -> list[float | None]:
         began = time.monotonic()
         found = [self.examples[key] for key in prompts]
-        codes = [self._code(ids) for ids in completion_ids]
+        codes = [self._code(ids, e) for ids, e in zip(completion_ids, found, strict=True)]
         grades = self.pool.grade_many((code, e.problem) for code, e in zip(codes, found, strict=True))
         worth = [self._worth(*row) for row in zip(codes, found, grades, strict=True)]
         self._count(prompts, found, codes, completion_ids, worth)
         self.sums["seconds"] += time.monotonic() - began  # type: ignore[assignment]
         return worth
 
-    def _code(self, ids: Ids) -> str | None:
+    def _code(self, ids: Ids, example: Example) -> str | None:
         """The program of an answer, read as a rollout reads it."""
         answer = [i for i in ids if i not in self.encoder.stop_ids]
-        return extract_code(self.encoder.decode(answer))
+        return self.encoder.read(self.encoder.decode(answer), example.previous_code).code
 
     def _worth(self, code: str | None, example: Example, grade: Grade) -> float | None:
         total = 0.0

@@ -1,5 +1,9 @@
 """Chat templates of several families, written small for these tests: what matters is how they lay out turns."""
 
+from __future__ import annotations
+
+from typing import Any
+
 CHATML_DEFAULT_SYSTEM = (
     "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are helpful.<|im_end|>\n' }}{% endif %}"
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
@@ -60,3 +64,42 @@ SPECIALS = [
     "<|end_header_id|>",
     "<|eot_id|>",
 ]
+
+TOKENIZERS = ("bytes", "merges", "pieces")
+
+
+def with_template(kind: str, family: str) -> Any:
+    """A tokenizer made here, with the special tokens of all families and the chat template of one.
+
+    ``bytes``: byte-level, no merges. ``merges``: byte-level BPE, as Qwen's, Llama 3's and SmolLM2's. ``pieces``: with
+    a space put before each text and bytes to fall back on, as Gemma's and Llama 2's.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    if kind == "bytes":
+        inner = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(sorted(letters))}, merges=[]))
+    elif kind == "merges":
+        inner = Tokenizer(models.BPE())
+    else:
+        inner = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    if kind == "pieces":
+        inner.pre_tokenizer = pre_tokenizers.Metaspace()
+        inner.decoder = decoders.Sequence([decoders.Metaspace(), decoders.ByteFallback(), decoders.Fuse()])
+        letters = ["<unk>", *(f"<0x{n:02X}>" for n in range(256))]
+    else:
+        inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        inner.decoder = decoders.ByteLevel()
+    if kind != "bytes":
+        text = ["def f(n):\n    return x\n```python\nx = 1\n```\n", "tests passed. You are a student. Write f.\n"] * 3
+        special = letters if kind == "pieces" else []
+        alphabet = [] if kind == "pieces" else letters
+        trainer = trainers.BpeTrainer(
+            vocab_size=420, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        )
+        inner.train_from_iterator(text, trainer)
+    made = PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>", pad_token="</s>")
+    made.add_special_tokens({"additional_special_tokens": SPECIALS})
+    made.chat_template = FAMILIES[family]
+    return made

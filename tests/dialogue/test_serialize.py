@@ -8,8 +8,9 @@ import pytest
 
 from graders import FunctionTest, Grade, Problem, TestOutcome
 from simstudent.data.records import Assignment, Submission, Trajectory
-from simstudent.dialogue.serialize import SYSTEM, dialogues, extract_code, fence, opening
+from simstudent.dialogue.serialize import dialogues, extract_code, fence, opening, system_prompt
 from simstudent.errors import SimstudentError
+from simstudent.recipe import DialogueSection
 
 PROBLEM = Problem("double", (FunctionTest("(2,)", "4"),), entry="double")
 ASSIGNMENT = Assignment("double", "Return twice the number.", problem=PROBLEM)
@@ -51,7 +52,7 @@ RIGHT = Grade(1.0, "graded", (TestOutcome("pass"),))
 
 
 def test_a_dialogue_has_the_statement_the_programs_and_the_feedback() -> None:
-    (d,) = dialogues([trajectory("a", "b")], {"double": ASSIGNMENT}, {"s1/double": (WRONG, RIGHT)}, level="full")
+    (d,) = dialogues([trajectory("a", "b")], {"double": ASSIGNMENT}, {"s1/double": (WRONG, RIGHT)}, DialogueSection())
     roles = [m["role"] for m in d.messages()]
     assert roles == ["system", "user", "assistant", "user", "assistant"]
     assert d.messages()[1]["content"].startswith("Return twice the number.")
@@ -61,12 +62,13 @@ def test_a_dialogue_has_the_statement_the_programs_and_the_feedback() -> None:
 def test_without_feedback_nothing_about_the_grade_is_said_anywhere() -> None:
     assignments = {"double": ASSIGNMENT}
     wrong, right = (
-        dialogues([trajectory("a", "b", "c")], assignments, {"s1/double": (g, g, g)}, level="none")
+        dialogues([trajectory("a", "b", "c")], assignments, {"s1/double": (g, g, g)}, DialogueSection(feedback="none"))
         for g in (WRONG, RIGHT)
     )
     assert wrong == right
-    assert "test" not in SYSTEM["none"]
-    assert "feedback" not in SYSTEM["none"].lower()
+    prompt = system_prompt(DialogueSection(feedback="none"))
+    assert "test" not in prompt
+    assert "feedback" not in prompt.lower()
 
 
 def test_the_opening_names_the_function_unless_the_statement_does() -> None:
@@ -78,10 +80,10 @@ def test_an_assignment_without_tests_uses_what_was_logged() -> None:
     plain = {"double": Assignment("double", "Double it.")}
     t = Trajectory("s1", "double", (Submission("a", grade=0.25, feedback="Try again"), Submission("b", grade=0.5)))
     logged = {"s1/double": (Grade(0.25, "graded"), Grade(0.5, "graded"))}
-    (full,) = dialogues([t], plain, logged, level="full")
-    (summary,) = dialogues([t], plain, logged, level="summary")
+    (full,) = dialogues([t], plain, logged, DialogueSection())
+    (summary,) = dialogues([t], plain, logged, DialogueSection(feedback="summary"))
     assert full.turns[0].reaction == "Try again"
     assert summary.turns[0].reaction == "Grade: 25/100."
     ungraded = Trajectory("s1", "double", (Submission("a"), Submission("b")))
     with pytest.raises(SimstudentError, match=r"dialogue\.feedback: none"):
-        dialogues([ungraded], plain, logged, level="summary")
+        dialogues([ungraded], plain, logged, DialogueSection(feedback="summary"))

@@ -9,11 +9,15 @@ import pytest
 
 from graders import FunctionTest, Grade, Pool, Problem
 from simstudent.data.records import Assignment, Submission, Trajectory, outcome_of
+from simstudent.dialogue.encode import Encoder
 from simstudent.errors import SimstudentError
-from simstudent.rollout.engine import EngineError
+from simstudent.evaluation.rows import rollout_rows, step_rows
+from simstudent.recipe import DialogueSection
+from simstudent.rollout.engine import Completion, EngineError, Sampling
 from simstudent.rollout.engines.baselines import baseline
 from simstudent.rollout.records import Rollout
-from simstudent.rollout.simulate import Past, Reply, Start, Student, request_seed, simulate, starts
+from simstudent.rollout.simulate import Past, Reply, Start, Student, language_model, request_seed, simulate, starts
+from tests.dialogue.templates import with_template
 
 TESTS = tuple(FunctionTest(f"({n},)", str(2 * n)) for n in range(4))
 PROBLEM = Problem("double", TESTS, entry="double", solution="def double(n):\n    return 2 * n\n")
@@ -34,18 +38,18 @@ def pool() -> Any:
         yield made
 
 
-def start_at(t: int, pool: Pool) -> Start:
-    grades = tuple(pool.grade_many([(c, PROBLEM) for c in CODES]))
-    subs = tuple(Submission(c, grade=g.score) for c, g in zip(CODES, grades, strict=True))
+def start_at(t: int, pool: Pool, codes: list[str] = CODES) -> Start:
+    grades = tuple(pool.grade_many([(c, PROBLEM) for c in codes]))
+    subs = tuple(Submission(c, grade=g.score) for c, g in zip(codes, grades, strict=True))
     return Start(Trajectory("s", "double", subs, outcome_of(subs)), ASSIGNMENT, grades, t)
 
 
-def run(start: Start, student: Student, pool: Pool, *, steps: int = 5, level: Any = "full") -> Rollout:
+def run(start: Start, student: Student, pool: Pool, *, steps: int = 5, **look: Any) -> Rollout:
     async def grade(code: str | None, assignment: Assignment) -> Grade:
         assert assignment.problem is not None
         return await pool.grade_async(code, assignment.problem)
 
-    return asyncio.run(simulate(start, "test", student, grade, steps=steps, level=level))
+    return asyncio.run(simulate(start, "test", student, grade, steps=steps, look=DialogueSection(**look)))
 
 
 def script(*answers: str | None) -> tuple[Student, list[Past]]:
@@ -94,7 +98,7 @@ def test_each_step_sees_its_own_programs_and_their_feedback(pool: Pool) -> None:
 
 def test_without_feedback_no_turn_tells_the_grade(pool: Pool) -> None:
     student, seen = script(program(2), program(3), program(1))
-    run(start_at(2, pool), student, pool, level="none")
+    run(start_at(2, pool), student, pool, feedback="none")
     assert {turn.reaction for turn in seen[2].turns} == {"Submission received."}
 
 
@@ -122,7 +126,7 @@ def test_a_grader_failure_is_an_error_and_no_score(pool: Pool) -> None:
         return Grade(0.0, "grader_error", message="worker lost")
 
     student, _ = script(program(1))
-    rollout = asyncio.run(simulate(start_at(1, pool), "test", student, lost, steps=1, level="full"))
+    rollout = asyncio.run(simulate(start_at(1, pool), "test", student, lost, steps=1, look=DialogueSection()))
     assert (rollout.stop, rollout.steps) == ("error", ())
     assert "worker lost" in str(rollout.error)
 
@@ -173,3 +177,81 @@ def test_request_seeds_depend_on_key_and_step_only() -> None:
     assert len(seeds) == 4
     assert request_seed(1, "a", 1) == request_seed(1, "a", 1) != request_seed(2, "a", 1)
     assert all(0 <= s < 2**31 for s in seeds)
+
+
+class Scripted:
+    """An engine that gives these answers, whatever it is asked."""
+
+    def __init__(self, tokenizer: Any, *answers: str) -> None:
+        self.answers = [tuple(tokenizer(a, add_special_tokens=False)["input_ids"]) for a in answers]
+        self.asked: list[tuple[int, ...]] = []
+
+    async def generate(self, ids: Any, sampling: Sampling, *, seed: int, adapter: str | None) -> Completion:
+        self.asked.append(tuple(ids))
+        return Completion(self.answers[len(self.asked) - 1], False)
+
+
+def model(pool: Pool, t: int, answers: list[str], codes: list[str] = CODES, **look: Any) -> tuple[Rollout, list[str]]:
+    """A rollout of a model with these answers, and the prompts that it saw."""
+    tokenizer = with_template("bytes", "headers")
+    encoder = Encoder(tokenizer, window=20_000, code=look.get("code", "whole"))
+    engine = Scripted(tokenizer, *answers)
+    section = DialogueSection(**look)
+    student = language_model(engine, encoder, Sampling(encoder.stop_ids), adapter=None, seed=1, look=section)
+    rollout = run(start_at(t, pool, codes), student, pool, **look)
+    return rollout, [encoder.decode(ids) for ids in engine.asked]
+
+
+def test_giving_up_ends_the_rollout_and_leaves_the_rest_uncovered(pool: Pool) -> None:
+    answers = [f"```python\n{program(2)}\n```", " I give up.\n"]
+    rollout, _ = model(pool, 1, answers, give_up=True)
+    assert (rollout.stop, len(rollout.steps), rollout.truths, rollout.error) == ("give_up", 1, 4, None)
+    assert [row.coverage for row in step_rows(rollout)] == [1.0, 0.0, 0.0, 0.0]
+    (figures,) = rollout_rows([rollout])
+    assert (figures.solved_within_steps, figures.gave_up, figures.student_gave_up) == (0.0, 1.0, 0.0)
+    again, seen = model(pool, 2, [answers[0]] * 2 + answers[1:], give_up=True, codes=CODES[:4])
+    assert (again.stop, len(again.steps), again.truths, again.student_gave_up) == ("give_up", 2, 2, True)
+    assert len(seen) == 3, "asked once more where the student gave up"
+    without, _ = model(pool, 4, answers[1:])
+    assert (without.stop, without.steps[0].status) == ("student_done", "no_code")
+
+
+def test_a_diff_changes_the_last_program_and_is_shown_as_the_student_would_have_written_it(pool: Pool) -> None:
+    diff = "```diff\n@@ -1,2 +1,3 @@\n+# mine\n def double(n):\n     return 2 * n if n < 1 else -1\n```"
+    whole = "```python\n# mine\n# again\ndef double(n):\n    return 2 * n if n < 1 else -1\n\n```"
+    rollout, seen = model(pool, 2, [diff, whole, diff], code="diff")
+    assert [s.code for s in rollout.steps[:2]] == [f"# mine\n{program(1)}", f"# mine\n# again\n{program(1)}"]
+    assert rollout.steps[0].tests == "PWWW"
+    assert f"{whole}<|eot_id|>" in seen[2]  # two of four lines: no small edit
+
+
+def test_a_diff_that_does_not_fit_is_an_invalid_submission(pool: Pool) -> None:
+    bad = "```diff\n@@ -1 +1 @@\n-nothing like it\n+at all\n```"
+    good = "```diff\n@@ -1,2 +1,3 @@\n+# mine\n def double(n):\n     return 2 * n if n < 1 else -1\n```"
+    rollout, seen = model(pool, 2, [bad, good, bad], code="diff")
+    step = rollout.steps[0]
+    assert (step.code, step.grade, step.status, step.reply) == (None, 0.0, "bad_diff", bad)
+    assert step.reason == "the lines that the diff changes are not in the last program"
+    assert f"{bad}<|eot_id|>" in seen[1]
+    assert "The lines that the diff changes are not in the last program.\nThere is no code to grade." in seen[1]
+    assert rollout.steps[1].code == f"# mine\n{program(1)}"
+    assert Rollout.from_dict(rollout.to_dict()) == rollout
+    assert [row.compiles for row in step_rows(rollout)] == [0.0, 1.0, 0.0]
+
+
+def test_words_are_no_submission_but_patience_ends(pool: Pool) -> None:
+    rollout, seen = model(pool, 4, ["Why?", f"```python\n{program(2)}\n```"], talk=True)
+    assert (len(rollout.steps), rollout.steps[0].said, rollout.steps[0].code) == (1, ("Why?",), program(2))
+    assert "Why?<|eot_id|>" in seen[1]
+    assert "(No answer.)" in seen[1]
+    assert Rollout.from_dict(rollout.to_dict()) == rollout
+    endless, _ = model(pool, 4, ["Why?"] * 4, talk=True)
+    assert (endless.steps[0].status, len(endless.steps[0].said), endless.steps[0].reply) == ("no_code", 3, "Why?")
+    silent, _ = model(pool, 4, ["Why?"])
+    assert (silent.steps[0].status, silent.steps[0].said) == ("no_code", ())
+
+
+def test_without_feedback_no_prompt_of_a_rollout_tells_a_grade(pool: Pool) -> None:
+    answers = [f"```python\n{program(n)}\n```" for n in (2, 3, 1)]
+    _, seen = model(pool, 2, answers, feedback="none")
+    assert all("passed" not in text and "Grade" not in text and "feedback" not in text for text in seen)
