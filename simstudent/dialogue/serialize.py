@@ -164,19 +164,20 @@ def system_prompt(look: DialogueSection) -> str:
     return text
 
 
-def time_header(time: str | None, previous: str | None, look: DialogueSection) -> str:
-    """What stands before a submission made at ``time`` after one at ``previous`` (None: it is the first).
+def time_header(time: str | None, previous: Submission | None, look: DialogueSection) -> str:
+    """What stands before a submission made at ``time`` after ``previous`` (None: it is the first).
 
     ``elapsed``: nothing before the first; a clock that went back counts as no time. Raises SimstudentError where the
     time is needed and not known.
     """
     if look.time_header == "none" or (look.time_header == "elapsed" and previous is None):
         return ""
-    if time is None:
+    before = time if previous is None else previous.time
+    if time is None or before is None:
         raise SimstudentError("a submission has no time; set dialogue.time_header: none")
-    if look.time_header == "absolute" or previous is None:
+    if look.time_header == "absolute":
         return f"\n\n[{time[:19].replace('T', ' ')}]"
-    return elapsed_header(instant(time) - instant(previous))
+    return elapsed_header(instant(time) - instant(before))
 
 
 def elapsed_header(seconds: float) -> str:
@@ -195,7 +196,7 @@ def turns_of(
     """
     before = None if previous is None else previous.code
     answer = program_text(submission.code, before, assignment.language, look.code)
-    header = time_header(submission.time, None if previous is None else previous.time, look)
+    header = time_header(submission.time, previous, look)
     whole = fence(submission.code, assignment.language)
     asks = look.talk and submission.kind == "hint"
     said = _said(submission.talk) if look.talk else []

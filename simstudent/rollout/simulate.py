@@ -224,7 +224,7 @@ def _past(start: Start, look: DialogueSection) -> Past:
 def _at(past: Past, start: Start, k: int, look: DialogueSection) -> Past:
     """The past before step k, made when the real student made theirs: a simulated submission has no time of its own."""
     time = start.trajectory.submissions[start.t + k - 1].time
-    return replace(past, header=time_header(time, None if past.last is None else past.last.time, look))
+    return replace(past, header=time_header(time, past.last, look))
 
 
 def _extended(past: Past, reply: Reply, graded: Grade, start: Start, k: int, look: DialogueSection) -> Past:

@@ -231,4 +231,5 @@ def test_a_rollout_that_repeats_the_student_asks_for_the_training_row(
     rollout = asyncio.run(simulate(start, "m", student, grade, steps=9, look=look))
     assert (rollout.error, len(rollout.steps)) == (None, len(t.submissions))
     assert [s.code for s in rollout.steps] == [s.code for s in t.submissions]
-    assert asked == [e.prompt_before(made, n) for n in range(len(t.submissions))]
+    assert asked == [e.prompt_before(made, n) for n in range(len(made.turns))]
+    assert rollout.stop == ("give_up" if look.give_up and t.outcome == "abandoned" else "student_done")

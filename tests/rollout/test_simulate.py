@@ -222,7 +222,8 @@ def test_a_diff_changes_the_last_program_and_is_shown_as_the_student_would_have_
     rollout, seen = model(pool, 2, [diff, whole, diff], code="diff")
     assert [s.code for s in rollout.steps[:2]] == [f"# mine\n{program(1)}", f"# mine\n# again\n{program(1)}"]
     assert rollout.steps[0].tests == "PWWW"
-    assert f"{whole}<|eot_id|>" in seen[2]  # two of four lines: no small edit
+    assert whole not in seen[2]
+    assert "@@\n # mine\n+# again\n def double(n):\n" in seen[2]
 
 
 def test_a_diff_that_does_not_fit_is_an_invalid_submission(pool: Pool) -> None:
