@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from simstudent.dialogue.edits import Answer, CodeFormat, read_answer
 from simstudent.dialogue.serialize import Dialogue, Earlier, Turn
 from simstudent.dialogue.template import ChatTemplate, chat_template
-from simstudent.dialogue.texts import Ids, Texts
+from simstudent.dialogue.texts import Ids as Ids
+from simstudent.dialogue.texts import Texts
 
 if TYPE_CHECKING:
     from simstudent.recipe import Recipe

@@ -19,8 +19,8 @@ from graders.extract import extract_code as extract_code
 from graders.feedback import feedback as graders_feedback
 from simstudent.data.pieces import instant
 from simstudent.data.records import Assignment, Submission, Talk, Trajectory
-from simstudent.dialogue.edits import fence as fence
 from simstudent.dialogue.edits import CodeFormat, program_text
+from simstudent.dialogue.edits import fence as fence
 from simstudent.errors import SimstudentError
 
 if TYPE_CHECKING:

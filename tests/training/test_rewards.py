@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from graders import FunctionTest, Grade, Pool, Problem
+from simstudent.dialogue.edits import Answer, read_answer
 from simstudent.errors import SimstudentError
 from simstudent.training.reinforce import Judge, signs
 from simstudent.training.rewards import REWARDS, Example, check_name, reward
@@ -68,6 +69,9 @@ class Letters:
 
     def decode(self, ids: list[int]) -> str:
         return "".join(map(chr, ids))
+
+    def read(self, answer: str, previous: str | None) -> Answer:
+        return read_answer(answer, previous, "whole")
 
 
 def ids(text: str, ended: bool = True) -> list[int]:
