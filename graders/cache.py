@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graders.problem import VERSION, Grade, Problem
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 
 _PATIENCE = 60.0  # seconds that other processes may keep the file locked
+
+
+def cache_folder() -> Path:
+    """Where things that can be made again are kept: SIMSTUDENT_CACHE, by default ~/.cache/simstudent."""
+    return Path(os.environ.get("SIMSTUDENT_CACHE") or "~/.cache/simstudent").expanduser()
 
 
 class GradeCache:

@@ -79,14 +79,14 @@ def _read(size: int) -> bytes:
 
 
 def _limit(request: dict[str, Any], steps: int, file: int) -> None:
-    _lower(resource.RLIMIT_CPU, int(request["cpu"] * steps) + 3, 1)  # SIGXCPU first: SIGKILL has other meanings
-    _lower(resource.RLIMIT_FSIZE, file)
-    _lower(resource.RLIMIT_NPROC, 0)
+    lower(resource.RLIMIT_CPU, int(request["cpu"] * steps) + 3, 1)  # SIGXCPU first: SIGKILL has other meanings
+    lower(resource.RLIMIT_FSIZE, file)
+    lower(resource.RLIMIT_NPROC, 0)
     if sys.platform == "linux":
-        _lower(resource.RLIMIT_AS, request["memory"])
+        lower(resource.RLIMIT_AS, request["memory"])
 
 
-def _lower(kind: int, value: int, slack: int = 0) -> None:
+def lower(kind: int, value: int, slack: int = 0) -> None:
     try:
         resource.setrlimit(kind, (value, value + slack))
     except ValueError:  # the caller was allowed less

@@ -92,8 +92,10 @@ def _try(*steps: Callable[[], None]) -> str | None:
     return reason or (f"killed by signal {-status}" if status else None)
 
 
-def lock(layers: Plan) -> Locked:
+def lock(layers: Plan, *, threads: bool = False) -> Locked:
     """Lock this process in for good. With a pid namespace it is another process that returns from here.
+
+    ``threads``: children start threads before they arm themselves, so each installs the filter, for all of them.
 
     Raises OSError when a layer that worked a moment ago does not now.
     """
@@ -124,10 +126,10 @@ def lock(layers: Plan) -> Locked:
         return Locked(namespaces.die_with_parent if sys.platform == "linux" else None, _kill_group)
     # Sharing one filter leaves fork in it. What then stops a child's forks does not bind root, and what
     # makes its signals harmless is that nobody else lives in its pid namespace.
-    if "pid" in active and os.getuid() != 0:
+    if "pid" in active and os.getuid() != 0 and not threads:
         seccomp.Installer(seccomp.assemble(shared=True))()
         return Locked(None, seccomp.killer())
-    return Locked(_Arm(seccomp.Installer(seccomp.assemble(shared=False))), _kill_one)
+    return Locked(_Arm(seccomp.Installer(seccomp.assemble(shared=False), threads=threads)), _kill_one)
 
 
 class _Arm:

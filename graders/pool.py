@@ -7,10 +7,12 @@ import queue
 import threading
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing
+from functools import partial
 from types import ModuleType, TracebackType
+from typing import Any
 
 from graders import checker, falconcode, python
 from graders.cache import GradeCache
@@ -19,7 +21,7 @@ from graders.problem import Grade, Problem
 from graders.sandbox import Worker
 
 _Item = tuple[str | None, Problem]
-_Job = tuple[str | None, Problem, "Future[Grade]"]
+_Job = tuple[Callable[[Worker], Any], "Future[Any]"]
 _AHEAD = 32  # programs a worker may have waiting in `grade_many`: enough never to starve, little memory
 _KNOWN = 4096  # programs of a stream that are remembered, so that equal ones that are not far apart run once
 
@@ -129,29 +131,38 @@ class Pool:
             window.cancel()
 
     def _submit(self, code: str | None, problem: Problem) -> Future[Grade]:
-        if self._pid != os.getpid():
-            raise RuntimeError("this Pool belongs to the process that made it; make another after a fork")
+        self._check_process()
         kind(problem).prepare(problem)
-        future: Future[Grade] = Future()
         found = self.cache.get(code, problem) if self.cache is not None else None
         if found is not None:
+            future: Future[Grade] = Future()
             future.set_result(found)
             return future
+        return self.submit(partial(_grade, code=code, problem=problem, cache=self.cache))
+
+    def submit(self, action: Callable[[Worker], Any]) -> Future[Any]:
+        """Have ``action`` done with one of the workers, as soon as one is free: what other graders are built on."""
+        self._check_process()
+        future: Future[Any] = Future()
         with self._lock:
             if not self._finalizer.alive:
                 raise RuntimeError("this Pool is closed")
             # A thread more only while all are busy: most callers never need a second worker.
             self._pending += 1
             if len(self._threads) < min(self.workers, self._pending):
-                parts = (self._jobs, self.cache, self._policy)
+                parts = (self._jobs, self._policy)
                 thread = threading.Thread(target=_drive, args=parts, name="graders", daemon=True)
                 self._threads.append(thread)
                 thread.start()
-            self._jobs.put((code, problem, future))
+            self._jobs.put((action, future))
         future.add_done_callback(self._finished)
         return future
 
-    def _finished(self, future: Future[Grade]) -> None:
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            raise RuntimeError("this Pool belongs to the process that made it; make another after a fork")
+
+    def _finished(self, future: Future[Any]) -> None:
         with self._lock:
             self._pending -= 1
 
@@ -198,28 +209,37 @@ async def _each(items: Iterable[_Item] | AsyncIterable[_Item]) -> AsyncIterator[
 
 def kind(problem: Problem) -> ModuleType:
     """The module that grades such problems."""
+    if problem.language == "pencilcode":
+        from graders.pencilcode import grading
+
+        return grading
     if problem.autograder is not None:
         return falconcode
     return python if problem.checker is None else checker
 
 
-def _drive(jobs: queue.SimpleQueue[_Job | None], cache: GradeCache | None, policy: Policy) -> None:
+def _grade(worker: Worker, code: str | None, problem: Problem, cache: GradeCache | None) -> Grade:
+    grade: Grade = kind(problem).grade_with(worker, code, problem)
+    if cache is not None:
+        cache.put(code, problem, grade)
+    return grade
+
+
+def _drive(jobs: queue.SimpleQueue[_Job | None], policy: Policy) -> None:
     """One thread's life: one worker, one job after another, until told to stop."""
     worker = Worker(policy)
     try:
         while (job := jobs.get()) is not None:
-            code, problem, future = job
+            action, future = job
             if not future.set_running_or_notify_cancel():
                 continue
             try:
-                grade = kind(problem).grade_with(worker, code, problem)
-                if cache is not None:
-                    cache.put(code, problem, grade)
+                result = action(worker)
             except BaseException as error:
                 future.set_exception(error)
             else:
-                future.set_result(grade)
-            del job, future
+                future.set_result(result)
+            del job, future, action
     finally:
         worker.close()
 
@@ -254,15 +274,16 @@ _shared_lock = threading.Lock()
 
 def grade(code: str | None, problem: Problem) -> Grade:
     """Grade one program in a pool of one worker that this process keeps for the purpose; see `Pool.grade`."""
-    return _own_pool().grade(code, problem)
+    return shared().grade(code, problem)
 
 
 async def grade_async(code: str | None, problem: Problem) -> Grade:
     """As `grade`, for coroutines; for many of them at once make a `Pool`, which uses all cores."""
-    return await _own_pool().grade_async(code, problem)
+    return await shared().grade_async(code, problem)
 
 
-def _own_pool() -> Pool:
+def shared() -> Pool:
+    """A pool of one worker that this process keeps for calls of single programs."""
     with _shared_lock:
         if not _shared or _shared[0]._pid != os.getpid():
             _shared[:] = [Pool(1)]

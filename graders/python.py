@@ -12,7 +12,7 @@ from graders.claims import Expected, expect, same, shorten, show
 from graders.literal import literal
 from graders.printed import SHOWN, printed
 from graders.problem import FunctionTest, Grade, Problem, ProblemError, ProgramTest, Status, TestOutcome
-from graders.sandbox import Request, Run, Worker, WorkerLostError
+from graders.sandbox import Request, Run, ScriptRequest, Worker, WorkerLostError
 
 ATTEMPTS = 2  # a lost worker is our failure: try again once, in a fresh one
 _KILLED = 5  # runs of a program that somebody kills: by accident once or twice, so often by its own doing
@@ -105,7 +105,7 @@ def _attempt(worker: Worker, code: str, problem: Problem, prepared: Prepared) ->
     return Grade(passed / total, "graded", tuple(tests), missing, spent)
 
 
-def run_again(worker: Worker, request: Request) -> Run:
+def run_again(worker: Worker, request: Request | ScriptRequest) -> Run:
     """Run a request again if its child was killed, and not by us: by the kernel for want of memory, or by hand."""
     for _ in range(_KILLED):
         run = worker.run(request)

@@ -31,6 +31,7 @@ _ENDS: tuple[Literal["ended", "cpu", "wall"], ...] = ("ended", "cpu", "wall")
 _ERRORS = 16 << 10  # child.ERRORS: bytes kept of a captured run's standard error
 _RECYCLE = 5_000  # programs after which a worker is replaced: a leak, if there were one, would stay small
 _START_SECONDS = 60.0  # a busy machine may take long to start a process; a broken one says so at once
+SCRIPTS = "pencilcode"  # the kind of worker that has a JavaScript engine
 _ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/", "LD_BIND_NOW": "1"}
 
 
@@ -86,6 +87,11 @@ class Request:
         return (self.claim_bytes + 64 + (_ERRORS + 1024 if self.capture else 0)) * len(self.tests) + 4096
 
     @property
+    def kind(self) -> str:
+        """The worker that it takes."""
+        return flavour(self.code, self.prelude, self.imports)
+
+    @property
     def frames(self) -> int:
         """How many claims are read: one for loading, then one a test, or three of a captured run."""
         return (3 if self.capture else 1) * len(self.tests) + 1
@@ -94,6 +100,34 @@ class Request:
     def patience(self) -> float:
         """Seconds after which a worker that has not answered is given up; its own clocks are far stricter."""
         return 60 + 6 * (5 + 10 * self.cpu_seconds) * (len(self.tests) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptRequest:
+    """One Pencil Code program to ``compile`` to JavaScript, or JavaScript to run in the stub of a page.
+
+    ``settings`` is what the stub is told, as JSON; ``cpu_seconds`` and ``memory_bytes`` limit the child that it takes.
+    """
+
+    code: str
+    compile: bool
+    settings: str = "{}"
+    cpu_seconds: float = 2.0
+    memory_bytes: int = 512 << 20
+    kind: str = SCRIPTS
+    frames: int = 1
+    file_bytes: int = 1 << 20
+
+    def encode(self, sequence: int) -> bytes:
+        data = marshal.dumps(
+            {"code": self.code, "settings": self.settings, "memory": self.memory_bytes, "cpu": self.cpu_seconds}, 2
+        )
+        return _HEADER.pack(sequence, len(data), self.cpu_seconds, 0 if self.compile else 1, self.file_bytes) + data
+
+    @property
+    def patience(self) -> float:
+        """As of `Request`."""
+        return 60 + 6 * (5 + 10 * self.cpu_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +151,17 @@ class Worker:
         self._policy = policy or Policy.of(None, False, None)
         self._processes: dict[str, _Process] = {}
 
-    def run(self, request: Request) -> Run:
+    def run(self, request: Request | ScriptRequest) -> Run:
         """Run one program.
 
         Raises WorkerLostError, the process then being gone; the next call starts another. Raises IsolationError
         when this machine offers less isolation than the policy asks for.
         """
-        return self._process(flavour(request.code, request.prelude, request.imports)).run(request)
+        return self._process(request.kind).run(request)
 
-    def isolation(self) -> Isolation:
+    def isolation(self, kind: str = "slim") -> Isolation:
         """What shuts its programs in, whatever the policy asks for. Raises WorkerLostError."""
-        process = self._process("slim")
+        process = self._process(kind)
         process.start()
         return process.isolation
 
@@ -158,7 +192,7 @@ class _Process:
         self._socket: socket.socket | None = None
         self._sequence = 0
 
-    def run(self, request: Request) -> Run:
+    def run(self, request: Request | ScriptRequest) -> Run:
         """As `Worker.run`."""
         if self._sequence >= _RECYCLE:
             self.close()
@@ -183,7 +217,7 @@ class _Process:
                 self.close(kill=True)
                 raise
 
-    def _run(self, request: Request) -> Run:
+    def _run(self, request: Request | ScriptRequest) -> Run:
         self._sequence += 1
         self._send(request.encode(self._sequence), request.patience)
         head = _REPLY.unpack(self._receive(_REPLY.size, request.patience))
@@ -231,9 +265,14 @@ class _Process:
         if not sys.executable:
             raise WorkerLostError("sys.executable is empty: graders needs a Python interpreter to start its workers")
         ours, theirs = socket.socketpair()
-        script = Path(__file__).with_name("worker.py")
+        folder = Path(__file__).parent
+        script = folder / "pencilcode" / "worker.py" if self._kind == SCRIPTS else folder / "worker.py"
         command = [sys.executable, "-S", "-s", "-P", "-B", "-X", "utf8", "-W", "ignore", os.fspath(script)]
         command += [self._kind, ",".join(self._policy.layers)]
+        if self._kind == SCRIPTS:
+            from graders.pencilcode.install import engine_and_compiler
+
+            command += engine_and_compiler()
         with theirs:
             self._socket = ours
             self._process = subprocess.Popen(

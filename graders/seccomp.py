@@ -181,7 +181,8 @@ def killer() -> Callable[[int], None]:
 class Installer:
     """A filter ready to be installed by one call, in a forked child where every import and allocation costs."""
 
-    def __init__(self, program: Filter) -> None:
+    def __init__(self, program: Filter, *, threads: bool = False) -> None:
+        """``threads``: the filter is for every thread that the process has, not only for the one that installs it."""
         import ctypes
 
         code = program.code
@@ -194,12 +195,19 @@ class Installer:
         self._bytes = memoryview(self._code).cast("B")
         self._header = Header(len(code) // _INSTRUCTION.size, ctypes.addressof(self._code))
         self._reference = ctypes.byref(self._header)
-        self._prctl = ctypes.CDLL(None, use_errno=True).prctl
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._prctl = libc.prctl
+        self._syscall = libc.syscall if threads else None
+        self._numbers = [ctypes.c_long(n) for n in (277 if os.uname().machine in ("aarch64", "arm64") else 317, 1, 1)]
         self._errno = ctypes.get_errno
 
     def __call__(self) -> None:
         """Put the filter on this process and all it will fork. Raises OSError; needs no_new_privs."""
-        if self._prctl(22, 2, self._reference, 0, 0):  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+        if self._syscall is not None:
+            failed = self._syscall(*self._numbers, self._reference)  # seccomp: SET_MODE_FILTER, FILTER_FLAG_TSYNC
+        else:
+            failed = self._prctl(22, 2, self._reference, 0, 0)  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+        if failed:
             number = self._errno()
             raise OSError(number, os.strerror(number))
 

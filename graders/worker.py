@@ -50,7 +50,7 @@ def _fix_addresses() -> None:
             os.execv(sys.executable, sys.orig_argv)
 
 
-def _open() -> None:
+def open_files() -> None:
     """Put everything that is ever needed where it is expected: 0 socket, 1 /dev/null, 2 last words, 3, 4, 5."""
     high = 20
     os.dup2(os.open("/dev/null", os.O_RDWR), high)
@@ -116,7 +116,7 @@ def _sleep(seconds: float) -> None:
         raise ValueError("sleep length must be non-negative")
 
 
-def _read(count: int) -> bytes:
+def read(count: int) -> bytes:
     data = os.read(0, count)
     while len(data) < count:
         more = os.read(0, count - len(data))
@@ -126,7 +126,7 @@ def _read(count: int) -> bytes:
     return data
 
 
-def _write(data: bytes) -> None:
+def write(data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(0, view) :]
@@ -135,55 +135,60 @@ def _write(data: bytes) -> None:
 def _start(flavour: str, wanted: tuple[str, ...]) -> NoReturn:
     plan = lockdown.plan(wanted)
     _prepare(flavour, "seccomp" in plan.active)
-    _open()
+    open_files()
     _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGCHLD})
     locked = lockdown.lock(plan)
     _hide(flavour)
     gc.collect()
     gc.freeze()
     hello = marshal.dumps((plan.active, plan.missing), 2)
-    _write(REPLY.pack(0, ENDED, 0, 0, 0.0, len(hello)) + hello)
+    write(REPLY.pack(0, ENDED, 0, 0, 0.0, len(hello)) + hello)
     _serve(locked, alone="seccomp" in plan.active)
 
 
 def _serve(locked: lockdown.Locked, alone: bool) -> NoReturn:
     """Answer requests. Every object touched here is a page copied, while there is a child: hence the few calls."""
     while True:
-        sequence, length, cpu, steps, room = HEADER.unpack(_read(HEADER.size))
+        sequence, length, cpu, steps, room = HEADER.unpack(read(HEADER.size))
         pid = os.fork()
         if not pid:
             child.run(length, steps, room, locked.arm, alone)
-        _wait(0.1)
-        used = _used(pid)  # before it is gone: what wait4 reports costs ten times as much
+        wait(0.1)
+        used = used_by(pid)  # before it is gone: what wait4 reports costs ten times as much
         done, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
         ended = ENDED
         if not done or status & 0xFF == STOPPED:
-            ended, status, used = _watch(pid, cpu, steps, locked.kill)
+            ended, status, used = watch(pid, cpu, steps, locked.kill)
         if not alone:
             lockdown.kill_rest(pid)
-        try:
-            stages = len(os.read(STAGES, 8))
-        except BlockingIOError:
-            stages = 0
-        size = min(os.lseek(child.RESULT, 0, os.SEEK_END), room)
-        _write(REPLY.pack(sequence, ended, stages, status, used, size))
-        if size:
-            _send(size)
-            os.ftruncate(child.RESULT, 0)
-        os.lseek(child.RESULT, 0, os.SEEK_SET)
+        answer(sequence, ended, status, used, room)
 
 
-def _send(size: int) -> None:
+def answer(sequence: int, ended: int, status: int, used: float, room: int) -> None:
+    """Tell the caller how a child ended, and hand on what it claimed."""
+    try:
+        stages = len(os.read(STAGES, 8))
+    except BlockingIOError:
+        stages = 0
+    size = min(os.lseek(child.RESULT, 0, os.SEEK_END), room)
+    write(REPLY.pack(sequence, ended, stages, status, used, size))
+    if size:
+        send(size)
+        os.ftruncate(child.RESULT, 0)
+    os.lseek(child.RESULT, 0, os.SEEK_SET)
+
+
+def send(size: int) -> None:
     """Hand the child's frames on, unseen where the system can do that."""
     if sys.platform != "linux":
-        _write(os.pread(child.RESULT, size, 0))
+        write(os.pread(child.RESULT, size, 0))
         return
     sent = 0
     while sent < size:
         sent += os.sendfile(0, child.RESULT, sent, size - sent)
 
 
-def _watch(pid: int, cpu: float, steps: int, kill: Callable[[int], None]) -> tuple[int, int, float]:
+def watch(pid: int, cpu: float, steps: int, kill: Callable[[int], None]) -> tuple[int, int, float]:
     """Wait for a child that takes long; kill it when it cheats its own timer, or waits for what never comes.
 
     The child's timer stops an honest program at exactly ``cpu`` seconds for a step (loading, or one test). Here
@@ -194,7 +199,7 @@ def _watch(pid: int, cpu: float, steps: int, kill: Callable[[int], None]) -> tup
     size, cpu_then, wall_then = 0, 0.0, time.monotonic()
     ended = ENDED
     while True:
-        used = _used(pid)
+        used = used_by(pid)
         done, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
         if done and status & 0xFF != STOPPED:
             return ended, status, used
@@ -208,10 +213,10 @@ def _watch(pid: int, cpu: float, steps: int, kill: Callable[[int], None]) -> tup
             ended = WALL  # or it stopped itself, which comes to the same
         if ended != ENDED:
             kill(pid)
-        _wait(0.1)
+        wait(0.1)
 
 
-def _used(pid: int) -> float:
+def used_by(pid: int) -> float:
     """CPU seconds of a child, until it is waited for; 0 where a system cannot tell."""
     try:
         return time.clock_gettime((~pid << 3) | 2)  # Linux: the CPU clock of a process
@@ -219,7 +224,7 @@ def _used(pid: int) -> float:
         return 0.0
 
 
-def _wait(seconds: float) -> None:
+def wait(seconds: float) -> None:
     """Until a child changes state, or about as long."""
     if _await is not None:
         _await(CHILD, seconds)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import graders
+from graders import pencilcode
 from graders.sandbox import WorkerLostError
 from simstudent import __version__
 from simstudent.cache import cache_folder
@@ -29,6 +30,7 @@ def report(recipes: Iterable[Path]) -> Iterator[str]:
     yield f"simstudent {__version__}, Python {platform.python_version()} ({sys.executable}), {platform.platform()}"
     yield ""
     yield from _isolation()
+    yield _pencilcode()
     yield ""
     yield from _gpu()
     yield ""
@@ -49,6 +51,11 @@ def _isolation() -> Iterator[str]:
     least = 2 if sys.platform == "linux" else 1
     if found.level < least:
         yield f"  below level {least}, which grading requires unless allow_unsafe is given"
+
+
+def _pencilcode() -> str:
+    reason = pencilcode.missing()
+    return f"Pencil Code: {'not ready: ' + reason if reason else f'ready ({pencilcode.compiler_path().stem})'}"
 
 
 def _gpu() -> Iterator[str]:
