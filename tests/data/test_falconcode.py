@@ -194,6 +194,7 @@ def test_a_problem_that_changed_needs_an_assignment_for_each_course(tmp_path: Pa
         opened(source(files=path))
     log, held = opened(source(files=path, per_course=True))
     assert [t.key for t in held] == ["s1/lab1_sum@2", "s2/lab1_sum@4"]
+    assert [t.submissions[0].more["lesson"] for t in held] == ["lab1@2", "lab1@4"]
     assert [a.problem.id for a in log.assignments.values() if a.problem] == ["lab1_sum", "lab1_sum"]
 
 

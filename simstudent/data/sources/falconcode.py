@@ -70,7 +70,7 @@ class FalconCodeSource(Section):
     terms: dict[str, str] = Field({"2": "Spring 2021", "3": "Fall 2021", "4": "Spring 2022"})
     """The term of each course where the table does not say."""
     per_course: bool = False
-    """An assignment of its own for each course that has a problem (``id@course``), for problems that changed."""
+    """An assignment of its own, and a lesson, for each course that has a problem (``id@course``): problems change."""
     on_bad_row: Literal["stop", "skip"] = "stop"
 
     _paths = field_validator("files", "release", mode="before")(expand)
@@ -189,11 +189,12 @@ def _full(row: Mapping[str, Any], columns: FalconColumns) -> float:
 def _more(row: Mapping[str, Any], source: FalconCodeSource, columns: FalconColumns) -> dict[str, Any]:
     """What selection and splits go by: type, course, term, exam, lesson, redacted, split, and ``columns.more``."""
     course, problem = optional(row, columns.course), text_of(row, columns.problem).strip()
+    lesson = optional(row, columns.lesson) or problem.partition("_")[0]
     more: dict[str, Any] = {
         "type": optional(row, columns.type).lower(),
         "course": course,
         "term": optional(row, columns.term) or source.terms.get(course, ""),
-        "lesson": optional(row, columns.lesson) or problem.partition("_")[0],
+        "lesson": f"{lesson}@{course}" if source.per_course and course else lesson,
         "exam": _flag(row, columns.exam),
         "redacted": _flag(row, columns.redacted),
         "split": optional(row, "split"),
