@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("evaluate", _evaluate, "Recompute the figures of a rollout folder from its JSONL files alone.")
     sub.add_argument("folder", metavar="FOLDER")
     sub.add_argument("--resamples", type=_positive, default=10_000, help="bootstrap resamples (default 10000)")
+    sub.add_argument("--cell", metavar="NAME", help="of a split by cells: the figures of this part of the test side")
     return parser
 
 
@@ -125,6 +126,7 @@ def _preview(args: argparse.Namespace) -> None:
 
     from simstudent.data import regrade
     from simstudent.data.load import prepare
+    from simstudent.data.variants import vary
     from simstudent.dialogue.earlier import earlier_work
     from simstudent.dialogue.encode import make_encoder
     from simstudent.dialogue.preview import row_text
@@ -135,16 +137,15 @@ def _preview(args: argparse.Namespace) -> None:
     recipe = load_recipe(args.recipe)
     encoder = make_encoder(recipe, load_tokenizer(recipe.model.id, recipe.model.revision))
     data = prepare(recipe.data, recipe.seed, grader=recipe.grader)
-    held = [t for side in data.sides.values() for t in side if args.student in (None, t.student)]
+    everything = [t for side in data.sides.values() for t in side]
+    held = [t for t in everything if args.student in (None, t.student)][: args.count]
     if not held:
-        raise SimstudentError(
-            f"no student '{args.student}' among {len({t.student for s in data.sides.values() for t in s})}"
-        )
-    held = held[: args.count]
+        raise SimstudentError(f"no student '{args.student}' among {len({t.student for t in everything})}")
+    training = {t.key for t in data.sides["train"]}
+    held = [vary(t, recipe.data.variant, recipe.seed) if t.key in training else t for t in held]
     assignments = regrade.limited(data.assignments, recipe.grader)
     with regrade.open_pool(recipe.grader) as pool:
         grades = regrade.regrade(held, assignments, pool)
-        everything = [t for side in data.sides.values() for t in side]
         earlier = earlier_work(held, everything, assignments, pool, recipe.dialogue)
     console = Console()
     for dialogue in dialogues(held, assignments, grades, recipe.dialogue, earlier):
@@ -210,11 +211,14 @@ def _with_stage(recipe: Recipe, run: Path, overrides: dict[str, Any]) -> Recipe:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    _report(Path(args.folder), args.resamples)
+    _report(Path(args.folder), args.resamples, args.cell)
 
 
-def _report(folder: Path, resamples: int) -> None:
-    """Figures of a rollout folder: metrics.json and table.md beside the JSONL files, and the table on the terminal."""
+def _report(folder: Path, resamples: int, cell: str | None = None) -> None:
+    """Figures of a rollout folder: metrics.json and table.md beside the JSONL files, and the table on the terminal.
+
+    ``cell``: of this part of the test side only, into files of its own.
+    """
     import importlib.util
 
     from rich.console import Console
@@ -225,13 +229,20 @@ def _report(folder: Path, resamples: int) -> None:
     from simstudent.runs import write_json
 
     codebleu = importlib.util.find_spec("codebleu") is not None
-    figures = evaluate(read_rollouts(folder), resamples=resamples, codebleu=codebleu)
-    write_json(folder / "metrics.json", tables.to_json(figures))
-    (folder / "table.md").write_text(tables.to_markdown(figures), encoding="utf-8")
+    rollouts = read_rollouts(folder)
+    if cell is not None:
+        cells = sorted({str(r.cell) for r in rollouts if r.cell})
+        rollouts = [r for r in rollouts if r.cell == cell]
+        if not rollouts:
+            raise SimstudentError(f"no rollout in {folder} is of the cell {cell}; cells: {', '.join(cells) or 'none'}")
+    figures = evaluate(rollouts, resamples=resamples, codebleu=codebleu)
+    suffix = "" if cell is None else f"-{cell}"
+    write_json(folder / f"metrics{suffix}.json", tables.to_json(figures))
+    (folder / f"table{suffix}.md").write_text(tables.to_markdown(figures), encoding="utf-8")
     Console().print(tables.render(figures))
     _say(tables.explain(figures))
     if read_settings(folder).get("source") == "course":
         _say("All of these students are made up (the course that comes with simstudent): no figure is about real ones.")
     if not codebleu:
         _say('CodeBLEU was left out, it is not installed: pip install "simstudent[codebleu]"')
-    _say(f"Figures: {folder / 'metrics.json'} and table.md")
+    _say(f"Figures: {folder / f'metrics{suffix}.json'} and table{suffix}.md")

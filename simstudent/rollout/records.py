@@ -57,7 +57,7 @@ class Rollout:
     out of every figure and counted.
     ``student_gave_up``: whether within the steps the *student* stopped for good without full marks (None: an older
     record, which does not tell). ``solved`` is whether the *student* ended this trajectory with full marks;
-    ``previous_code`` is submission t.
+    ``previous_code`` is submission t. ``cell``: whether student and assignment occur in training, in a split by cells.
     """
 
     key: str
@@ -74,6 +74,7 @@ class Rollout:
     previous_grade: float | None
     error: str | None = None
     student_gave_up: bool | None = None
+    cell: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         raw = {name: getattr(self, name) for name in self.__slots__}

@@ -58,7 +58,8 @@ def prepare_simulation(recipe: Recipe, pool: Pool, say: Callable[[str], None]) -
     grades = regrade.regrade(held, assignments, pool)
     everything = [t for side in data.sides.values() for t in side]
     earlier = earlier_work(held, everything, assignments, pool, recipe.dialogue)
-    found = starts(held, assignments, grades, first=r.first_start, samples=r.samples, earlier=earlier)
+    cells = {t.key: cell for cell, part in data.cells.items() for t in part}
+    found = starts(held, assignments, grades, first=r.first_start, samples=r.samples, earlier=earlier, cells=cells)
     if r.limit is not None:
         chosen = {s.key for s in sorted(found, key=lambda s: position(recipe.seed, "start", s.key))[: r.limit]}
         found = [s for s in found if s.key in chosen]

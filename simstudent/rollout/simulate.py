@@ -41,7 +41,8 @@ class RolloutError(RuntimeError):
 class Start:
     """Where a simulation begins: a student's trajectory, its grades, and ``t`` submissions of history.
 
-    ``earlier``: the student's real work on earlier assignments, where the recipe shows it.
+    ``earlier``: the student's real work on earlier assignments, where the recipe shows it. ``cell``: of the test side,
+    in a split by cells.
     """
 
     trajectory: Trajectory
@@ -50,6 +51,7 @@ class Start:
     t: int
     sample: int = 0
     earlier: tuple[Earlier, ...] = ()
+    cell: str | None = None
 
     @property
     def key(self) -> str:
@@ -105,10 +107,15 @@ def starts(
     first: int,
     samples: int = 1,
     earlier: Mapping[str, tuple[Earlier, ...]] | None = None,
+    cells: Mapping[str, str] | None = None,
 ) -> list[Start]:
-    """Every start of every trajectory: t = first .. T-1, ordered so that starts sharing a history are neighbours."""
+    """Every start of every trajectory: t = first .. T-1, ordered so that starts sharing a history are neighbours.
+
+    ``earlier`` and ``cells`` by the trajectory's key.
+    """
+    earlier, cells = earlier or {}, cells or {}
     return [
-        Start(t, assignments[t.assignment], grades[t.key], count, sample, (earlier or {}).get(t.key, ()))
+        Start(t, assignments[t.assignment], grades[t.key], count, sample, earlier.get(t.key, ()), cells.get(t.key))
         for t in trajectories
         for count in range(first, len(t.submissions))
         for sample in range(samples)
@@ -166,6 +173,7 @@ async def simulate(
         previous_grade=start.grades[previous].score if start.t else None,
         error=error,
         student_gave_up=gave_up,
+        cell=start.cell,
     )
 
 
