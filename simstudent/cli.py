@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -68,7 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--methods", help="comma-separated, over the recipe's: base,sft,dpo,repeat-last,constant-0,...")
     sub.add_argument("--engine", choices=["transformers", "vllm"], help="over the recipe's")
     sub.add_argument("--limit", type=_positive, help="only this many starts, drawn by a seeded hash")
-    sub.add_argument("--temperature", type=float, help="0 is greedy")
+    sub.add_argument("--temperature", type=_numbers, help="0 is greedy; several, as 0,0.5,0.8, side by side")
+    sub.add_argument("--split", help="over the recipe's: test, validation, train, or a cell")
+    sub.add_argument(
+        "--adapters", nargs="+", metavar="NAME=RUN", help="further trained runs beside the others, under these names"
+    )
     sub.add_argument("--samples", type=_positive, help="simulations per start (with a temperature)")
     sub.add_argument("--run", metavar="DIR", dest="run_folder", help="this run folder, not the newest")
     sub.add_argument("--resume", action="store_true", help="go on with the newest rollouts of the same settings")
@@ -90,6 +95,11 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return value
+
+
+def _numbers(text: str) -> float | list[float]:
+    values = [float(part) for part in text.split(",")]
+    return values[0] if len(values) == 1 else values
 
 
 def _say(text: str) -> None:
@@ -161,14 +171,32 @@ def _rollout(args: argparse.Namespace) -> None:
 
     overrides: dict[str, Any] = {
         f"rollout.{name}": value
-        for name in ("steps", "engine", "limit", "temperature", "samples")
+        for name in ("steps", "engine", "limit", "temperature", "samples", "split")
         if (value := getattr(args, name)) is not None
     }
     if args.methods:
         overrides["rollout.methods"] = [m.strip() for m in args.methods.split(",") if m.strip()]
     recipe, run = _recipe_and_run(args, overrides)
-    folder = run_rollouts(recipe, run, root=Path(args.runs), resume=args.resume, say=_say)
+    more = _named_adapters(args.adapters or [], recipe)
+    folder = run_rollouts(recipe, run, root=Path(args.runs), more=more, resume=args.resume, say=_say)
     _report(folder, recipe.rollout.resamples)
+
+
+def _named_adapters(given: Sequence[str], recipe: Recipe) -> dict[str, Path]:
+    """``NAME=RUN`` arguments as adapter folders by name. Raises SimstudentError for another model's or dialogue's."""
+    from simstudent.runs import differences, read_recipe, trained
+
+    found: dict[str, Path] = {}
+    for text in given:
+        name, _, run = text.partition("=")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or not trained(Path(run)):
+            raise SimstudentError(f"--adapters {text}: write NAME=RUN, RUN being the folder of a trained run")
+        theirs, ours = read_recipe(Path(run)).to_dict(), recipe.to_dict()
+        unlike = [line for part in ("model", "dialogue") for line in differences(theirs[part], ours[part], f"{part}.")]
+        if unlike:
+            raise SimstudentError(f"--adapters {text}: it cannot share these rollouts:\n  " + "\n  ".join(unlike))
+        found[name] = Path(run) / "adapter"
+    return found
 
 
 def _recipe_and_run(args: argparse.Namespace, overrides: dict[str, Any]) -> tuple[Recipe, Path | None]:

@@ -7,7 +7,7 @@ and, where one is close, the key that was probably meant.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
@@ -104,6 +104,9 @@ class DialogueSection(Section):
 Method = Literal["base", "sft", "dpo", "dapo", "repeat-last", "constant-0", "constant-0.5", "reference"]
 
 
+Temperature = Annotated[float, Field(ge=0)]
+
+
 class RolloutSection(Section):
     """Graded multi-step simulations from every start of a split's trajectories."""
 
@@ -116,7 +119,8 @@ class RolloutSection(Section):
     """The smallest number of the student's own submissions given as history (the paper: 3)."""
     limit: int | None = Field(None, ge=1)
     """Simulate only this many starts, drawn by a seeded hash."""
-    temperature: float = Field(0.0, ge=0)
+    temperature: Temperature | tuple[Temperature, ...] = 0.0
+    """0 is greedy. Of several, each is a method of its own, such as sft@0.7."""
     top_p: float = Field(1.0, gt=0, le=1)
     samples: int = Field(1, ge=1)
     concurrency: int = Field(512, ge=1)
@@ -131,6 +135,11 @@ class RolloutSection(Section):
         if value > 1 and info.data.get("temperature") == 0:
             raise ValueError("several samples at temperature 0 would all be the same; set rollout.temperature")
         return value
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """The temperatures, one or several."""
+        return self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
 
 
 class Recipe(Section):

@@ -28,13 +28,14 @@ from simstudent.errors import SimstudentError
 from simstudent.recipe import Method, Recipe
 from simstudent.rollout.engine import Engine, Sampling
 from simstudent.rollout.engines.baselines import baseline
+from simstudent.rollout.methods import STAGED, Played, played
 from simstudent.rollout.records import Rollout
 from simstudent.rollout.simulate import Start, Student, language_model, simulate, starts
 from simstudent.runs import append_line, create_run, differences, read_lines, write_json, write_lines
 from simstudent.training.stages import adapters
 
-MODELS = {"base": None, "sft": "sft", "dpo": "dpo", "dapo": "dapo"}
-"""Methods that a language model plays, and the adapter each one uses."""
+MODELS = ("base", *STAGED)
+"""Methods that a language model plays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +82,25 @@ def prepare_simulation(recipe: Recipe, pool: Pool, say: Callable[[str], None]) -
 
 
 def run_rollouts(
-    recipe: Recipe, run: Path | None, *, root: Path, resume: bool = False, say: Callable[[str], None] = print
+    recipe: Recipe,
+    run: Path | None,
+    *,
+    root: Path,
+    more: Mapping[str, Path] | None = None,
+    resume: bool = False,
+    say: Callable[[str], None] = print,
 ) -> Path:
     """Roll out every method of the recipe into a folder under ``run`` and return that folder.
 
-    Adapters are those of the run and of the runs it started from (SFT before DPO, say). Without a ``run`` (methods
-    that need no training) a run folder is made under ``root``. ``resume`` goes on with the newest rollouts if their
-    settings are equal: finished rollouts are kept, failed ones redone.
+    Adapters are those of the run and of the runs it started from (SFT before DPO, say); ``more`` are further adapters
+    by the name of a method. Without a ``run`` (methods that need no training) a run folder is made under ``root``.
+    ``resume`` goes on with the newest rollouts if their settings are equal: finished rollouts are kept, failed ones
+    redone.
     """
-    methods = recipe.rollout.methods
-    trained = {} if run is None else adapters(run)
-    used: dict[str, Path] = {m: trained[m] for m in methods if m in trained}
-    for method in methods:
-        if MODELS.get(method) is not None and method not in trained:
-            raise SimstudentError(
-                f"method '{method}' needs a trained adapter and {run or 'this recipe'} has none: train first "
-                f"(simstudent {method} RECIPE), or choose --methods base,repeat-last,..."
-            )
+    trained = {**({} if run is None else adapters(run)), **(more or {})}
+    methods = (*recipe.rollout.methods, *(more or {}))
+    models = played(methods, trained, recipe.rollout.temperatures, f"{run or 'this recipe'}")
+    used = {p.adapter: trained[p.adapter] for p in models if p.adapter is not None}
     with regrade.open_pool(recipe.grader) as pool:
         simulation = prepare_simulation(recipe, pool, say)
         if run is None:
@@ -106,7 +109,7 @@ def run_rollouts(
             simulation.settings["adapters"] = {name: _folder_hash(path) for name, path in used.items()}
         folder = _folder(run, simulation.settings, resume)
         say(f"Rollouts: {folder}")
-        asyncio.run(_all_methods(simulation, run, used, folder, pool, say))
+        asyncio.run(_all_methods(simulation, run, models, used, folder, pool, say))
     return folder
 
 
@@ -144,8 +147,10 @@ def _folder_hash(folder: Path) -> str:
 
 
 def _folder(run: Path, settings: dict[str, Any], resume: bool) -> Path:
-    sampled = f"t{settings['temperature']:g}-p{settings['top_p']:g}-n{settings['samples']}"
-    label = f"{settings['split']}-k{settings['steps']}-{sampled if settings['temperature'] else 'greedy'}"
+    t = settings["temperature"]
+    temperatures = "_".join(f"{value:g}" for value in t) if isinstance(t, list) else f"{t:g}"
+    sampled = f"t{temperatures}-p{settings['top_p']:g}-n{settings['samples']}"
+    label = f"{settings['split']}-k{settings['steps']}-{sampled if t else 'greedy'}"
     root = run / "rollouts"
     if resume:
         olds = sorted(root.glob("*/settings.json"), key=lambda p: p.stat().st_mtime)
@@ -168,34 +173,41 @@ def _folder(run: Path, settings: dict[str, Any], resume: bool) -> Path:
 async def _all_methods(
     simulation: Simulation,
     run: Path,
+    models: Sequence[Played],
     adapters: Mapping[str, Path],
     folder: Path,
     pool: Pool,
     say: Callable[[str], None],
 ) -> None:
     recipe = simulation.recipe
-    methods = recipe.rollout.methods
-    todo = {m: _open_starts(folder / f"{m}.jsonl", simulation.starts) for m in methods}
-    for method in methods:
+    r = recipe.rollout
+    for method in r.methods:
         if method not in MODELS:
-            await _method(method, baseline(method), todo[method], simulation, folder, pool, say)
-    models = [m for m in methods if m in MODELS and todo[m]]
-    if not models:
+            todo = _open_starts(folder / f"{method}.jsonl", _distinct(simulation.starts))
+            await _method(method, baseline(method), todo, simulation, folder, pool, say)
+    waiting = []
+    for p in models:
+        starts = simulation.starts if p.temperature else _distinct(simulation.starts)
+        waiting.append((p, _open_starts(folder / f"{p.label}.jsonl", starts)))
+    if not any(todo for _, todo in waiting):
         return
     encoder = _encoder(recipe, run)
-    r = recipe.rollout
-    sampling = Sampling(encoder.stop_ids, recipe.dialogue.answer_tokens, r.temperature, r.top_p)
-    async with _engine(recipe, {m: adapters[m] for m in models if m in adapters}, say) as engine:
-        for method in models:
+    async with _engine(recipe, adapters, say) as engine:
+        for p, todo in waiting:
             student = language_model(
                 engine,
                 encoder,
-                sampling,
-                adapter=MODELS[method],
+                Sampling(encoder.stop_ids, recipe.dialogue.answer_tokens, p.temperature, r.top_p),
+                adapter=p.adapter,
                 seed=recipe.seed,
                 look=recipe.dialogue,
             )
-            await _method(method, student, todo[method], simulation, folder, pool, say)
+            await _method(p.label, student, todo, simulation, folder, pool, say)
+
+
+def _distinct(starts: Sequence[Start]) -> list[Start]:
+    """One sample of each start: what always answers the same is asked once."""
+    return [s for s in starts if s.sample == 0]
 
 
 def _encoder(recipe: Recipe, run: Path) -> Encoder:
@@ -208,6 +220,10 @@ def _encoder(recipe: Recipe, run: Path) -> Encoder:
         write_json(path, make_encoder(recipe, tokenizer).template.to_dict())
     template = ChatTemplate.from_dict(json.loads(path.read_text(encoding="utf-8")))
     return make_encoder(recipe, tokenizer, template)
+
+
+def _rank(adapter: Path) -> int:
+    return int(json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"])
 
 
 @contextlib.asynccontextmanager
@@ -223,7 +239,7 @@ async def _engine(recipe: Recipe, adapters: Mapping[str, Path], say: Callable[[s
             revision=recipe.model.revision,
             max_model_len=recipe.dialogue.window,
             seed=recipe.seed,
-            max_lora_rank=recipe.sft.lora.r,
+            max_lora_rank=max(map(_rank, adapters.values()), default=8),
         )
     else:
         from simstudent.rollout.engines.transformers import TransformersEngine

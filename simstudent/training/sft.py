@@ -8,6 +8,7 @@ the PARA baseline.
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from simstudent.data.split import Side, position
 from simstudent.dialogue.encode import Encoded, Encoder, Row, encode
 from simstudent.errors import SimstudentError, missing_extra
 from simstudent.runs import write_json
+from simstudent.training.best import keep_most_skilful
 from simstudent.training.examples import Held, examples
 from simstudent.training.focus import focused
 from simstudent.training.packing import Collator, packed
@@ -127,6 +129,15 @@ def run_sft(
     run = once(lambda: begin(recipe, "sft", rows.data, template, {"train": counts}, root=root, unfinished=unfinished))
     say(f"Run folder: {run}")
     _train(recipe, rows, train, run, say, max_minutes)
+    if recipe.sft.best == "skill" and (run / "adapter").is_dir() and is_main():
+        best = keep_most_skilful(recipe, run, say)
+        for path in best.glob("adapter_*"):
+            partial = run / "adapter" / f"{path.name}.partial"
+            shutil.copyfile(path, partial)
+            partial.replace(run / "adapter" / path.name)
+        facts = json.loads((run / "adapter" / "training.json").read_text(encoding="utf-8"))
+        write_json(run / "adapter" / "training.json", facts | {"best_checkpoint": best.name})
+        say(f"Kept {best.name}, the most skilful")
     return run
 
 

@@ -108,6 +108,31 @@ def test_dapo_learns_from_graded_completions(recipe: Recipe, sft: Path, capsys: 
     assert "  sft: 2 rollouts" in out
 
 
+@pytest.mark.slow
+def test_the_most_skilful_checkpoint_is_kept(recipe: Recipe, tmp_path: Path) -> None:
+    sft = recipe.sft.model_copy(update={"best": "skill", "evaluations": 2, "batch_size": 1})
+    said: list[str] = []
+    run = run_sft(recipe.model_copy(update={"sft": sft}), root=tmp_path, say=said.append, max_minutes=5)
+    assert run is not None
+    skills = json.loads((run / "checkpoints.json").read_text())["skill in test outcomes"]
+    best = json.loads((run / "adapter" / "training.json").read_text())["best_checkpoint"]
+    assert len(skills) == 2
+    assert skills[best] == max(skills.values())
+    kept = (run / "adapter" / "adapter_model.safetensors").read_bytes()
+    assert kept == (run / "checkpoints" / best / "adapter_model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_time_runs_out_with_a_checkpoint_to_go_on_from(recipe: Recipe, tmp_path: Path) -> None:
+    sft = recipe.sft.model_copy(update={"batch_size": 1, "epochs": 3.0})
+    longer = recipe.model_copy(update={"sft": sft})
+    run = run_sft(longer, root=tmp_path, say=lambda text: None, max_minutes=1e-6)
+    assert run is not None
+    assert not (run / "adapter").exists()
+    assert run_sft(longer, root=tmp_path, say=lambda text: None, resume=True) == run
+    assert (run / "adapter").is_dir()
+
+
 def test_pairs_are_written_and_shown(recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from simstudent.recipe import dump_yaml
 
