@@ -35,16 +35,17 @@ def expect(value: Any) -> Expected:
     return Expected(raw, node, len(raw) + 1 - budget[0])
 
 
-def same(claim: bytes, expected: Expected, tolerance: float) -> bool:
+def same(claim: bytes, expected: Expected, tolerance: float, strict: bool = False) -> bool:
     """Whether a claimed value equals the expected one: `==` on structure, floats within ``tolerance`` (absolute
-    or relative), NaN equal to NaN, the order of sets and dicts ignored. Work is bounded by the expected value."""
+    or relative), NaN equal to NaN, the order of sets and dicts ignored. ``strict``: and all the way down of the same
+    types, so that 1 is neither 1.0 nor True. Work is bounded by the expected value."""
     if claim == expected.raw:
         return True
     try:
         node, end = read(claim, 0, [expected.size], 0)
     except UnreadableError:
         return False
-    return end == len(claim) and _match(node, expected.node, tolerance)
+    return end == len(claim) and _match(node, expected.node, tolerance, strict)
 
 
 def show(claim: bytes, limit: int) -> str:
@@ -81,21 +82,23 @@ def shorten(text: str, limit: int) -> str:
 # --- comparing --------------------------------------------------------------------------------------------------
 
 
-def _match(got: Node, want: Node, tolerance: float) -> bool:
+def _match(got: Node, want: Node, tolerance: float, strict: bool) -> bool:
     if got.raw == want.raw:
         return True
     if got.tag in PAIRS or want.tag in PAIRS:
         sets = (b"<", b">")
-        if got.tag != want.tag and not (got.tag in sets and want.tag in sets):
+        if got.tag != want.tag and (strict or not (got.tag in sets and want.tag in sets)):
             return False
         if len(got.items) != len(want.items):
             return False
         if got.tag in (b"[", b"("):
-            return all(_match(g, w, tolerance) for g, w in zip(got.items, want.items, strict=True))
+            return all(_match(g, w, tolerance, strict) for g, w in zip(got.items, want.items, strict=True))
         step = 2 if got.tag == b"{" else 1
-        return _match_unordered(got.items, want.items, step, tolerance)
+        return _match_unordered(got.items, want.items, step, tolerance, strict)
     if isinstance(got.value, bytes) or isinstance(want.value, bytes):
         return got.tag == want.tag and got.value == want.value
+    if strict and type(got.value) is not type(want.value):
+        return False
     return _match_numbers(got.value, want.value, tolerance)
 
 
@@ -115,7 +118,7 @@ def _match_numbers(got: Any, want: Any, tolerance: float) -> bool:
         return False
 
 
-def _match_unordered(got: tuple[Node, ...], want: tuple[Node, ...], step: int, tolerance: float) -> bool:
+def _match_unordered(got: tuple[Node, ...], want: tuple[Node, ...], step: int, tolerance: float, strict: bool) -> bool:
     """Sets (``step`` 1) and dicts (``step`` 2: key, value). Twins by their keys' bytes first, the rest by pairs.
 
     Looked up by bytes, not by value: a program can choose integers whose hashes collide, not bytes.
@@ -126,14 +129,14 @@ def _match_unordered(got: tuple[Node, ...], want: tuple[Node, ...], step: int, t
         twin = places.pop(got[at].raw, None)
         if twin is None:
             left.append(at)
-        elif not all(_match(got[at + i], want[twin + i], tolerance) for i in range(step)):
+        elif not all(_match(got[at + i], want[twin + i], tolerance, strict) for i in range(step)):
             return False
     if len(left) > _MAX_LEFT:
         return False
     free = list(places.values())
     for at in left:
         for place in free:
-            if all(_match(got[at + i], want[place + i], tolerance) for i in range(step)):
+            if all(_match(got[at + i], want[place + i], tolerance, strict) for i in range(step)):
                 free.remove(place)
                 break
         else:

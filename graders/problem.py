@@ -33,6 +33,7 @@ _LATER = (
     "max_points",
     "checker",
     "checks",
+    "strict",
 )  # fields of a problem that are written only when they are used
 
 
@@ -81,7 +82,8 @@ class Problem:
     The prelude is run before the checker, too, and ``entry`` names the program's function there (see checker.py).
 
     ``prelude`` is trusted code run before the student's, in the same namespace. ``tolerance`` is the absolute
-    and relative slack for floats. ``cpu_seconds`` limits the CPU time of each test, ``memory_mb`` the process.
+    and relative slack for floats; with ``strict`` the types of returned values must match, too: 1 is not 1.0.
+    ``cpu_seconds`` limits the CPU time of each test, ``memory_mb`` the process.
     ``stop_at_timeout``: once a test takes too long the others are ``not_run``, which saves most of what endless
     loops cost where a program is only right or wrong. ``solution`` is a reference program; it is never handed to
     the process that runs a student's program.
@@ -104,6 +106,7 @@ class Problem:
     max_points: float = 100.0
     checker: str | None = None
     checks: tuple[str, ...] = ("check",)
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if self.compare not in get_args(Compare):
@@ -201,6 +204,7 @@ _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "compare": ("a text", _TEXT),
     "autograder": ("a text or null", (str, type(None))),
     "max_points": ("a number", _NUMBER),
+    "strict": ("true or false", (bool,)),
     "checker": ("a text or null", (str, type(None))),
     "checks": ("a list of names", (list, tuple)),
     "tests": ("a list of objects", (list, tuple)),

@@ -162,7 +162,7 @@ def _outcome(
         return MEMORY
     if isinstance(expected, str):
         return printed(payload, expected, tag == b"Q", problem.compare, problem.tolerance)
-    if tag == b"V" and same(payload, expected, problem.tolerance):
+    if tag == b"V" and same(payload, expected, problem.tolerance, problem.strict):
         return TestOutcome("pass")
     if isinstance(test, FunctionTest) and test.after is not None:
         return TestOutcome("wrong", None, _changed(tag, payload, expected))

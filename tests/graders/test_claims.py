@@ -50,6 +50,19 @@ def test_different(got: Any, want: Any) -> None:
     assert not equal(got, want)
 
 
+@pytest.mark.parametrize(
+    ("got", "want", "alike"),
+    [
+        (1, 1.0, False), (1, True, False), ([1, {2: 0}], [1, {2: False}], False), ({1, 2}, frozenset({1, 2}), False),
+        (1 + 0j, 1.0, False), (0.1 + 0.2, 0.3, True), ([1, 2**40], [1, 2**40], True), ({True: 1}, {1: 1}, False),
+        ({2, 1}, {1, 2}, True), (NAN, NAN, True),
+    ],
+)  # fmt: skip
+def test_strict(got: Any, want: Any, alike: bool) -> None:
+    assert same(marshal.dumps(got, 2), expect(want), 1e-9, strict=True) == alike
+    assert equal(got, want)
+
+
 def test_tolerance_is_absolute_and_relative() -> None:
     assert equal(1e-5, 0.0, 1e-4)
     assert equal(1e9 + 1, 1e9, 1e-8)
