@@ -108,6 +108,58 @@ def test_a_broken_dialogue_stops_or_is_counted(change: dict[str, Any], reason: s
     assert (len(corpus.trajectories), len(skips)) == (1, 1)
 
 
+def benchmark(folder: Path, **options: Any) -> tuple[Corpus, Skips]:
+    columns = {
+        "student": "dialogue_id",
+        "assignment": "problem_id",
+        "statement": "problem",
+        "program": "buggy_code",
+        "tests": "unit_tests",
+        "turn_program": "code_states",
+        "more": ["bug_id"],
+    }
+    return read(folder, columns, **options)
+
+
+def test_text_files_of_the_benchmark() -> None:
+    corpus, _ = benchmark(SAMPLE.parent / "socratic")
+    (found,) = corpus.trajectories
+    assert found.key == "7_12_double_socratic_dialogue/7"
+    first, second = found.submissions
+    assert [(t.role, t.text) for t in first.talk] == [
+        ("student", "double(3) is 9.\nIt should be 6."),
+        ("tutor", "What does line 3 do?"),
+        ("student", "It squares! I see."),
+    ]
+    assert first.code.splitlines()[8:] == ["    # now it is doubled", "    return result"]  # numbers not aligned
+    assert second.code.splitlines()[8:] == ["    else:", "        result = 0", "    return result"]  # aligned
+    assert first.more == {"bug_id": "12"}
+    assert corpus.assignments["7"].problem is not None
+
+
+def test_damaged_text_files(tmp_path: Path) -> None:
+    text = (SAMPLE.parent / "socratic" / "7_12_double_socratic_dialogue.txt").read_text(encoding="utf-8")
+    (tmp_path / "copies").mkdir()
+    (tmp_path / "1_1_a.txt").write_text(text)
+    (tmp_path / "copies" / "1_1_a.txt").write_text(text)
+    assert len(benchmark(tmp_path)[0].trajectories) == 1
+    (tmp_path / "copies" / "1_1_a.txt").write_text(text + "\n")
+    (tmp_path / "2_2_b.txt").write_text(text.replace("problem>", "task>"))
+    (tmp_path / "3_3_c.txt").write_bytes("<problem>é".encode("latin-1"))
+    _, skips = benchmark(tmp_path, on_bad_row="skip")
+    assert skips.examples == [
+        "1_1_a.txt: another dialogue has the same name",
+        "2_2_b.txt: no <problem> in the file",
+        "3_3_c.txt: not UTF-8 text (byte 9)",
+    ]
+
+
+def test_dialogues_without_tests_can_be_left_out() -> None:
+    corpus, skips = read(SAMPLE, untested="drop")
+    assert len(corpus.trajectories) == 3
+    assert skips.notes["dialogues about them left out (data.source.untested)"] == 1
+
+
 @pytest.mark.skipif(not SOCRATIC.exists(), reason="the Socratic debugging dialogues are not here")
 def test_the_real_dialogues() -> None:
     columns = {

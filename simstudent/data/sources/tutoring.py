@@ -21,7 +21,8 @@ from graders.extract import normalise_newlines
 from simstudent.data import rows
 from simstudent.data.pieces import Piece
 from simstudent.data.records import Assignment, Submission, Talk
-from simstudent.data.rows import BadRowError, Skips, Unit, grade_of, program, text_of, timestamp, value_of
+from simstudent.data.rows import BadRowError, Place, Skips, Unit, grade_of, program, text_of, timestamp, value_of
+from simstudent.data.sources import socratic_text
 from simstudent.section import Section, expand
 
 
@@ -57,11 +58,14 @@ class TutoringSource(Section):
 
     kind: Literal["tutoring"]
     dialogues: Path
+    """A table, a folder of them, or a folder with the text files of the Socratic debugging benchmark."""
     columns: TutoringColumns = TutoringColumns()
     student_roles: tuple[str, ...] = ("student", "user")
     tutor_roles: tuple[str, ...] = ("tutor", "teacher", "assistant")
     logged: bool = True
     """False: the dialogues were written, not logged from students; marked in ``more`` and told."""
+    untested: Literal["keep", "drop"] = "keep"
+    """What becomes of dialogues about assignments without tests that the graders can run: nothing else tells grades."""
     language: str = "python"
     on_bad_row: Literal["stop", "skip"] = "stop"
 
@@ -70,7 +74,13 @@ class TutoringSource(Section):
 
 def units(source: TutoringSource) -> list[Unit]:
     """The parts in which the dialogues are read. Raises SimstudentError when there is none."""
+    if socratic_text.is_one(source.dialogues):
+        return [Unit(source.dialogues)]
     return rows.units(rows.files(source.dialogues, "data.source.dialogues"))
+
+
+def _rows(unit: Unit) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    return socratic_text.rows(unit.path) if unit.path.is_dir() else rows.rows(unit)
 
 
 def assignments(source: TutoringSource) -> dict[str, Assignment]:
@@ -83,7 +93,7 @@ def _tasks(source: TutoringSource) -> dict[str, Assignment]:
     found: dict[str, Assignment] = {}
     taken: set[str] = set()
     for unit in units(source):
-        for _, row in rows.rows(unit):
+        for _, row in _rows(unit):
             try:
                 said = _said(row, source.columns)
                 if said in found:
@@ -125,7 +135,7 @@ def pieces(source: TutoringSource, unit: Unit, known: dict[str, Assignment], ski
     """A piece for every dialogue."""
     tasks = _tasks(source)
     dialogues, untested = 0, set[str]()
-    for place, row in rows.rows(unit):
+    for place, row in _rows(unit):
         try:
             student = text_of(row, source.columns.student)
             submissions = _Dialogue.of(row, source).submissions()
@@ -137,6 +147,9 @@ def pieces(source: TutoringSource, unit: Unit, known: dict[str, Assignment], ski
         dialogues += 1
         if task.problem is None:
             untested.add(task.id)
+            if source.untested == "drop":
+                skips.note("dialogues about them left out (data.source.untested)")
+                continue
         yield Piece(student, task.id, submissions, place)
     skips.note("assignments without tests, or with some that the graders cannot run", len(untested))
     if not source.logged:
