@@ -60,10 +60,16 @@ def keep(t: Trajectory, kept: Iterable[Submission]) -> Trajectory | None:
 
 
 def _drop_repeats(t: Trajectory, same: Callable[[str, str], bool]) -> Trajectory | None:
-    """What was said after a dropped repetition stays, with the submission it repeats."""
+    """What was said after a dropped repetition stays, with the submission it repeats.
+
+    A request for a hint is no attempt: it neither repeats one nor is repeated by one.
+    """
     kept: list[Submission] = []
     before: str | None = None
     for s in t.submissions:
+        if s.kind == "hint":
+            kept.append(s)
+            continue
         if before is not None and same(before, s.code):
             if s.talk:
                 said: tuple[Talk, ...] = kept[-1].talk + s.talk

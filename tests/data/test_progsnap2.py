@@ -14,6 +14,7 @@ from simstudent.data.privacy import PrivacySection
 from simstudent.data.records import Corpus, Talk
 from simstudent.data.rows import Skips
 from simstudent.data.sources.progsnap2 import Events, ProgSnap2Source
+from simstudent.data.steps import drop_unchanged
 from simstudent.errors import SimstudentError
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -270,3 +271,15 @@ def test_the_real_dataset_has_its_known_counts() -> None:
     assert all(
         t.submissions == tuple(sorted(t.submissions, key=lambda s: int(s.more["Order"]))) for t in corpus.trajectories
     )
+
+
+def test_requests_for_hints_are_no_repetitions() -> None:
+    corpus, _ = read(TABLE)
+    kept = drop_unchanged(corpus.trajectories[0])
+    assert kept is not None
+    assert [(s.kind, s.more["EventID"]) for s in kept.submissions] == [
+        ("run", "e2"),
+        ("submission", "e4"),  # e3 hands in what was run before
+        ("hint", "e7"),
+        ("submission", "e9"),
+    ]

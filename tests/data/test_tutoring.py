@@ -157,7 +157,7 @@ def test_damaged_text_files(tmp_path: Path) -> None:
 def test_dialogues_without_tests_can_be_left_out() -> None:
     corpus, skips = read(SAMPLE, untested="drop")
     assert len(corpus.trajectories) == 3
-    assert skips.notes["dialogues about them left out (data.source.untested)"] == 1
+    assert skips.notes["dialogues about assignments without tests left out (data.source.untested)"] == 1
 
 
 @pytest.mark.skipif(not SOCRATIC.exists(), reason="the Socratic debugging dialogues are not here")

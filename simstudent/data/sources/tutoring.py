@@ -148,7 +148,7 @@ def pieces(source: TutoringSource, unit: Unit, known: dict[str, Assignment], ski
         if task.problem is None:
             untested.add(task.id)
             if source.untested == "drop":
-                skips.note("dialogues about them left out (data.source.untested)")
+                skips.note("dialogues about assignments without tests left out (data.source.untested)")
                 continue
         yield Piece(student, task.id, submissions, place)
     skips.note("assignments without tests, or with some that the graders cannot run", len(untested))
