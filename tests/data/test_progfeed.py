@@ -87,6 +87,17 @@ def test_feedback_of_the_language_model_and_whole_files_are_the_recipes_choice()
     assert "no file 'numbers.py' of that submission in all_labs" in skips.examples[0]
 
 
+def test_functions_of_the_same_file_that_are_called_come_along(copy: Path) -> None:
+    table = copy / "all_submissions_consolidated.csv"
+    edit(table, "    return low < x < high", "    return low < mean([x]) < high")
+    corpus, _ = read(copy)
+    called, alone = corpus.trajectories[0].submissions
+    wrong = "def mean(xs):\n    return sum(xs)"
+    assert called.code == f"{wrong}\n\n\ndef between(low, x, high):\n    return low < mean([x]) < high\n"
+    assert "mean" not in alone.code
+    assert corpus.trajectories[1].submissions[0].code == wrong + "\n"
+
+
 def test_names_in_comments_are_scrubbed() -> None:
     corpus, _ = read(SAMPLE, scrub=("names",))
     assert "# Name: <name>" in corpus.trajectories[1].submissions[1].code

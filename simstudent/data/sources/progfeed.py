@@ -33,7 +33,8 @@ class ProgFeedSource(Section):
     kind: Literal["progfeed"]
     folder: Path
     program: Literal["function", "file"] = "function"
-    """The function that was graded, as the table has it; or the whole file that was handed in (of ``all_labs``)."""
+    """The function that was graded, after those of the same file that it calls, as the table has them; or the whole
+    file that was handed in (of ``all_labs``)."""
     ai_feedback: Literal["talk", "feedback", "none"] = "talk"
     """What the language model told the student: a tutor's turn, part of the feedback, or left out."""
     on_bad_row: Literal["stop", "skip"] = "stop"
@@ -76,10 +77,11 @@ def pieces(source: ProgFeedSource, unit: Unit, known: dict[str, Assignment], ski
         except BadRowError as error:
             skips(place, error)
     described = cases(source.folder)
+    files = _files(found)
     for (student, lab, time, name), graded in found.items():
         assignment = f"{lab}.{name}"
         try:
-            submission = _submission(source, graded.rows, (lab, student, time))
+            submission = _submission(source, graded.rows, (lab, student, time), files)
         except BadRowError as error:
             skips(graded.place, error)
             continue
@@ -97,9 +99,43 @@ def _assignment(assignment: str, name: str, graded: _Graded, held: Cases) -> Ass
     return Assignment(assignment, statement, "python", held.problem(assignment, name, statement))
 
 
-def _submission(source: ProgFeedSource, held: Sequence[Mapping[str, Any]], where: tuple[str, str, str]) -> Submission:
-    first = held[0]
-    code = code_of(first, "code_snippet") if source.program == "function" else _file(source.folder, first, where)
+_Files = dict[tuple[str, ...], dict[str, str]]
+"""Student, lab, time and file -> the functions of it that were graded, by name."""
+
+
+def _files(found: Mapping[tuple[str, ...], _Graded]) -> _Files:
+    files: _Files = {}
+    for (student, lab, time, name), graded in found.items():
+        if graded.function:
+            file = str(graded.rows[0].get("source_file"))
+            files.setdefault((student, lab, time, file), {})[name] = str(graded.rows[0].get("code_snippet") or "")
+    return files
+
+
+def _with_callees(row: Mapping[str, Any], functions: Mapping[str, str]) -> str:
+    """A graded function after the others of its file that it calls, themselves or through one another.
+
+    Raises BadRowError for a cell that is no program.
+    """
+    own = text_of(row, "function_name", allow_empty=True)
+    needed, todo = {own}, [own]
+    while todo:
+        code = functions.get(todo.pop(), "")
+        called = [name for name in functions if name not in needed and re.search(rf"\b{re.escape(name)}\s*\(", code)]
+        needed.update(called)
+        todo += called
+    parts = [functions[name] for name in functions if name in needed and name != own]
+    return program("\n\n\n".join([*(p.rstrip() for p in parts), code_of(row, "code_snippet")]), "code_snippet")
+
+
+def _submission(
+    source: ProgFeedSource, held: Sequence[Mapping[str, Any]], where: tuple[str, str, str], files: _Files
+) -> Submission:
+    first, (lab, student, time) = held[0], where
+    if source.program == "function":
+        code = _with_callees(first, files.get((student, lab, time, str(first.get("source_file"))), {}))
+    else:
+        code = _file(source.folder, first, where)
     outcome, grade = _outcome(held)
     told = list(dict.fromkeys(t for r in held if (t := text_of(r, "ai_feedback_text", allow_empty=True).strip())))
     if source.ai_feedback == "feedback":
@@ -109,7 +145,7 @@ def _submission(source: ProgFeedSource, held: Sequence[Mapping[str, Any]], where
         more["tests"] = [{n: r[n] for n in ("test_name", "score", "max_score", "status")} for r in held]
     return Submission(
         code,
-        _time(where[2]),
+        _time(time),
         grade,
         outcome or None,
         talk=tuple(Talk("tutor", text) for text in told) if source.ai_feedback == "talk" else (),
