@@ -28,14 +28,30 @@ from pathlib import Path
 from typing import Any
 
 import graders
-from graders import FunctionTest, Grade, Problem, ProgramTest
+from graders import FunctionTest, Grade, Problem, ProgramTest, trusted
 from graders.policy import Policy
-from graders.python import grade_with
+from graders.pool import kind
 from graders.sandbox import Request, Run, Worker
 
 LONGEST = 14.0  # seconds a program may take, all its tests together
 _SQUARE = (FunctionTest("(2,)", "5"), FunctionTest("(3,)", "10"), FunctionTest("(10,)", "101"))
 _KEY = (FunctionTest("('key',)", "'@TOKEN'"),)
+# Checks and a script that ask for the same; the programs meet neither.
+_CHECKER = """SECRET = "@TOKEN"
+def square(candidate):
+    assert all(map(lambda x: candidate(x) == x * x + 1, (2, 3, 10)))
+def token(candidate):
+    assert candidate("key") == SECRET
+"""
+_SCRIPT = """from cs110 import autograder
+SECRET = "@TOKEN"
+def test_passed():
+    points = 0
+    for number in (2, 3, 10):
+        out, err = autograder.run_script("attack.py", [number], False)
+        points += 10 * autograder.equals(out.strip(), number * number + 1)
+    return points + 70 * (SECRET in out + err)
+"""
 CANARY = """
 import math, os, random, sys
 def f(x):
@@ -66,7 +82,8 @@ class Spy(Worker):
 
     def run(self, request: Request) -> Run:
         run = super().run(request)
-        self.claims += run.claims
+        if request.code != trusted._LOADER:  # a checker's report is ours
+            self.claims += run.claims
         return run
 
 
@@ -186,17 +203,26 @@ def own(folder: Path, host: Host) -> Iterator[Attack]:
     """The attacks of text files: ``=== name: expectation`` and a program, again and again.
 
     The expectation is ``never`` (score 0), ``right`` (score 1) or ``same`` (any, but always the same). A program
-    with a function ``f(key)`` hunts for a secret expected value; others are asked for x * x + 1.
+    with a function ``f(key)`` hunts for a secret expected value; others are asked for x * x + 1. Those of
+    ``checks.txt`` are graded by a checker, those of ``scripts.txt`` by a course's script.
     """
     for file in sorted(folder.glob("*.txt")):
         for part in file.read_text(encoding="utf-8").split("\n=== ")[1:]:
             title, _, source = part.partition("\n")
             name, _, want = title.partition(": ")
-            tests = _KEY if "def f(key)" in source else _SQUARE
-            tests = tuple(FunctionTest(t.args, host.fill(t.expected)) for t in tests)
             low, high = {"never": (0.0, 0.0), "right": (1.0, 1.0), "same": (0.0, 1.0)}[want.strip()]
-            problem = Problem(name, tests, entry="f", cpu_seconds=0.3)
+            problem = _problem(file.stem, name, "def f(key)" in source, host)
             yield Attack(f"{file.stem}/{name}", host.fill(source), problem, low, high, want == "same")
+
+
+def _problem(family: str, name: str, hunts: bool, host: Host) -> Problem:
+    if family == "scripts":
+        return Problem("attack", autograder=host.fill(_SCRIPT), max_points=30, cpu_seconds=0.3)
+    if family == "checks":
+        checks = ("token",) if hunts else ("square",)
+        return Problem(name, entry="f", checker=host.fill(_CHECKER), checks=checks, cpu_seconds=0.3)
+    tests = tuple(FunctionTest(t.args, host.fill(t.expected)) for t in (_KEY if hunts else _SQUARE))
+    return Problem(name, tests, entry="f", cpu_seconds=0.3)
 
 
 def decode(data: bytes) -> str:
@@ -233,6 +259,11 @@ def wrongs(attack: Attack, worker: Spy, host: Host, canary: Any) -> tuple[Grade,
     found += [f"{key}: {before[key]} -> {after[key]}" for key in before if before[key] != after[key]]
     found += [f"left {path}" for path in attack.absent if os.path.lexists(path)]
     return grade, found + [f"reached {name}" for name in host.hits()]
+
+
+def grade_with(worker: Spy, code: str, problem: Problem) -> Grade:
+    grade: Grade = kind(problem).grade_with(worker, code, problem)
+    return grade
 
 
 def probe(worker: Spy) -> tuple[Grade, list[tuple[bytes, bytes]]]:

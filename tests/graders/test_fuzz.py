@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import marshal
 import random
 import struct
@@ -14,11 +15,12 @@ import time
 from collections.abc import Callable
 from typing import Any, get_args
 
+from graders import candidate, checker, falconcode, trusted
 from graders.claims import Expected, expect, load, same, show
-from graders.problem import Compare, FunctionTest, Problem, ProgramTest
+from graders.problem import Compare, FunctionTest, Grade, Problem, ProgramTest
 from graders.python import SHOWN, _outcome
 from graders.reader import Node, UnreadableError, read
-from graders.sandbox import _frames
+from graders.sandbox import Request, Run, Worker, _frames
 from tests.graders.test_claims import random_value
 
 FUNCTIONS = (
@@ -137,13 +139,104 @@ def timed(work: Callable[[], bool]) -> tuple[bool, float]:
     return result, best
 
 
+# --- two children ---------------------------------------------------------------------------------------------
+
+SCRIPTED = Problem("p", autograder="def test_passed(): pass", max_points=100)
+SECRET = "b1946ac92492d234"  # what no program here answers, nor a mutation of it
+CHECKED = Problem("p", entry="f", checker=f"def check(candidate): assert candidate(1) == {SECRET!r}")
+
+
+class Rubbish(Worker):
+    """A worker whose children answer mutations of what honest ones would: a program's child always; a script's or a
+    check's, which is trusted, only when ``all_of_them``."""
+
+    def __init__(self, rng: random.Random, all_of_them: bool) -> None:
+        super().__init__()
+        self.rng, self.all = rng, all_of_them
+
+    def run(self, request: Request) -> Run:
+        rng = self.rng
+        if request.code == trusted._LOADER:
+            frames = _frame(b"L") + _frame(b"V", marshal.dumps(self.report(request), 2))
+            mutated = self.all
+        elif request.capture:
+            frames = _frame(b"L") + b"".join(
+                _frame(b"O", b"5\n") + _frame(b"T", rng.choice((b"", b"Traceback"))) + _frame(b"K")
+                for _ in request.tests
+            )
+            mutated = True
+        else:
+            value = marshal.dumps((rng.choice((2, 3, "x", [1], {1: {2}}, 10**30)), ((1,), {})), 2)
+            frames = _frame(b"L") + b"".join(_frame(rng.choice((b"V", b"X", b"E")), value) for _ in request.tests)
+            mutated = True
+        data = mutate(frames, rng) if mutated else frames
+        end = rng.choice(("ended", "ended", "cpu", "wall"))
+        code = rng.choice((0, 0, 70, -11, -27, -64))
+        return Run(_frames(data[: request.file_bytes], request.frames), end, code, 2, 0.0)  # type: ignore[arg-type]
+
+    def report(self, request: Request) -> tuple[Any, ...]:
+        """What `candidate.run` or `autograder.run` gives: candidate's real one, run here, for a check."""
+        modules, *arguments = marshal.loads(request.tests[0])
+        if modules[-1][0] == "graders.candidate":
+            return candidate.run(*arguments)
+        return autograder_report(arguments[-1])
+
+
+def autograder_report(runs: tuple[tuple[str, str, str], ...] | None) -> tuple[Any, ...]:
+    """A script of three runs, with ten points for each that printed what none does."""
+    inputs = ["1\n", "2\n", "3\n"]
+    points = 10.0 * sum(out.strip() == SECRET for _, out, _ in runs or ())
+    return points, "", False, "text", False, inputs, [("INCORRECT", [False], [])] * 3
+
+
+def _frame(tag: bytes, data: bytes = b"") -> bytes:
+    return struct.pack("<cI", tag, len(data)) + data
+
+
+def fuzz_pairs(count: int, seed: int) -> tuple[dict[str, int], float]:
+    """``count`` programs through falconcode.py and checker.py, their children's frames mutated; how many got which
+    status, and the longest time one took, in CPU seconds. Raises AssertionError when a program got
+    points by its own child's frames."""
+    rng = random.Random(seed)
+    found: dict[str, int] = {}
+    longest = 0.0
+    for number in range(count):
+        falconcode._known.clear()
+        falconcode._reports.clear()
+        checker._trials.clear()
+        checker._reports.clear()
+        module: Any = rng.choice((falconcode, checker))
+        problem = SCRIPTED if module is falconcode else CHECKED
+        worker = Rubbish(rng, all_of_them=rng.random() < 0.3)
+        begin = time.thread_time()
+        grade: Grade = module.grade_with(worker, f"x = {number}", problem)
+        longest = max(longest, time.thread_time() - begin)
+        found[grade.status] = found.get(grade.status, 0) + 1
+        assert 0.0 <= grade.score <= 1.0
+        assert len(grade.output) < 100_000
+        assert worker.all or grade.score == 0, grade
+        Grade.from_dict(json.loads(json.dumps(grade.to_dict())))
+    return found, longest
+
+
 def test_fuzz() -> None:
     equal, longest = fuzz(20_000, 1)
     assert equal > 500, "mutations that change nothing must still be seen to be equal"
     assert longest < 0.2
 
 
+def test_fuzz_pairs_of_children() -> None:
+    found, longest = fuzz_pairs(3_000, 1)
+    assert found["graded"] > 500
+    assert found["grader_error"] > 50
+    assert longest < 2.0
+
+
 if __name__ == "__main__":
     begun = time.monotonic()
     total = int(sys.argv[1])
     print("{} equal, longest {:.4f} s".format(*fuzz(total, 2)), f"in {time.monotonic() - begun:.0f} s")
+    begun = time.monotonic()
+    print(
+        "pairs of children: {}, longest {:.4f} s".format(*fuzz_pairs(total, 2)), f"in {time.monotonic() - begun:.0f} s"
+    )
