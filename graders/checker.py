@@ -24,6 +24,7 @@ _ROUNDS = 100  # calls of one check whose arguments depend on earlier answers
 _ANSWER = 1 << 18  # bytes of one answer, changed arguments included
 _ANSWERS = 1 << 22  # bytes of all answers to a check: they are read within its CPU time
 _REMEMBERED = 1 << 16  # bytes of answers up to which a check's report on them is kept
+_SHAPE = (str, str, str, int, str, bool, [bytes])  # of a `_Report`
 _DETAIL = 100  # characters of a check's message or line
 
 Answers = tuple[tuple[bytes, bytes, bytes], ...]  # a call, a claim's tag, its payload
@@ -280,7 +281,4 @@ def _pass(
 ) -> _Report:
     imports = "\n".join((problem.checker or "", problem.prelude, problem.solution or ""))
     arguments = (checker, prepare(problem).prelude, solution, name, problem.entry, answers)
-    try:
-        return _Report(*call(worker, ("reader", "blame", "candidate"), arguments, imports))
-    except TypeError:
-        raise BrokenError("its report makes no sense") from None
+    return _Report(*call(worker, ("reader", "blame", "candidate"), arguments, imports, _SHAPE))

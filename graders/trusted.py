@@ -50,10 +50,13 @@ def compiled(text: str, name: str, what: str) -> bytes:
         raise ProblemError(f"{what} does not compile ({error})") from None
 
 
-def call(worker: Worker, modules: tuple[str, ...], arguments: tuple[Any, ...], imports: str) -> tuple[Any, ...]:
+def call(
+    worker: Worker, modules: tuple[str, ...], arguments: tuple[Any, ...], imports: str, shape: tuple[Any, ...]
+) -> tuple[Any, ...]:
     """What ``run(*arguments)`` of the last of these modules returns, in a child that has them all.
 
     ``arguments`` are plain data. ``imports``: text whose imports the child must have. The result's lists are tuples.
+    ``shape`` is what it must look like: types, tuples of shapes, and a list of one shape for any number of them.
     Raises DiedError, BrokenError and WorkerLostError.
     """
     codes = tuple((f"graders.{name}", _module(name)) for name in modules)
@@ -82,9 +85,17 @@ def call(worker: Worker, modules: tuple[str, ...], arguments: tuple[Any, ...], i
         report = load(payload, _NODES)
     except UnreadableError:
         report = None
-    if not isinstance(report, tuple):
+    if not (isinstance(report, tuple) and _fits(report, shape)):
         raise BrokenError("its report makes no sense")
     return report
+
+
+def _fits(value: object, shape: Any) -> bool:
+    if isinstance(shape, list):
+        return isinstance(value, tuple) and all(_fits(item, shape[0]) for item in value)
+    if isinstance(shape, tuple):
+        return isinstance(value, tuple) and len(value) == len(shape) and all(map(_fits, value, shape))
+    return isinstance(value, shape)
 
 
 @functools.cache

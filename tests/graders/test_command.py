@@ -118,6 +118,21 @@ def test_a_broken_row_stops_after_the_rows_before_it(
     assert said in err
 
 
+def test_rows_of_checks_and_scripts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = (
+        "import autograder\ndef test_passed():\n return 100 * autograder.equals(autograder.run_script('s.py')[0], 7)\n"
+    )
+    problems = [
+        Problem("c", entry="f", checker="def check(candidate):\n assert candidate(3, 4) == 7\n").to_dict(),
+        Problem("s", autograder=script).to_dict(),
+    ]
+    (folder / "more.json").write_text(json.dumps(problems))
+    path = rows(folder, {"problem_id": "c", "code": GOOD}, {"problem_id": "s", "code": "print(7)"},
+                {"problem": problems[0], "code": BAD})  # fmt: skip
+    assert main(["--jsonl", path, "--problems", str(folder / "more.json"), "--workers", "1"]) == 0
+    assert [row["score"] for row in written(capsys)] == [1.0, 1.0, 1.0]
+
+
 def test_broken_rows_can_be_skipped_and_keep_their_places(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = {"problem_id": "add", "code": GOOD}
     faults = [fault for fault, _ in FAULTS]

@@ -6,6 +6,8 @@ The data are not part of this repository; see the file's own README for where th
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,8 @@ def _lines(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (DATA / name).read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not DATA.exists(), reason="the NewCaledonia data are not here")
-def test_agrees_with_the_logged_grades() -> None:
-    problems = {
+def _problems(**fields: Any) -> dict[str, Problem]:
+    return {
         raw["exercise_id"]: Problem(
             id=raw["exercise_id"],
             tests=tuple(FunctionTest(t["args"], t["expected"]) for t in raw["tests"]),
@@ -31,9 +31,16 @@ def test_agrees_with_the_logged_grades() -> None:
             prelude=raw["prelude"],
             solution=raw["solution"],
             cpu_seconds=0.2,  # the default would spend minutes on endless loops
+            **fields,
         )
         for raw in _lines("exercises.jsonl")
     }
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.exists(), reason="the NewCaledonia data are not here")
+def test_agrees_with_the_logged_grades() -> None:
+    problems = _problems()
     solutions = list(grade_many((p.solution, p) for p in problems.values()))
     assert [g.score for g in solutions] == [1.0] * len(problems)
     submissions = _lines("submissions.jsonl")
@@ -46,3 +53,25 @@ def test_agrees_with_the_logged_grades() -> None:
             different.append(f"{submission['function']}: {grade.status} {outcomes(grade)}, logged {logged}")
     print(f"{len(different)} of {len(submissions)} grades differ", *different, sep="\n")
     assert len(different) <= 0.01 * len(submissions), "\n".join(different)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.exists(), reason="the NewCaledonia data are not here")
+def test_the_same_grades_byte_for_byte_on_a_busy_machine() -> None:
+    problems = _problems(stop_at_timeout=True)
+    submissions = _lines("submissions.jsonl")[::4][:1000]
+
+    def run(workers: int) -> list[str]:
+        pairs = ((s["code"], problems[s["exercise_id"]]) for s in submissions)
+        return [json.dumps(grade.to_dict() | {"cpu_seconds": 0}) for grade in grade_many(pairs, workers=workers)]
+
+    first = run(1)
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(6)]
+    try:
+        under_load = run(2)
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert under_load == first
+    assert run(2) == first
