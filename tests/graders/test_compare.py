@@ -63,7 +63,6 @@ def test_edit_similarity() -> None:
     assert edit_similarity("abc", "") == 0.0
     assert edit_similarity("abcd", "bcde") == 0.75
     assert edit_similarity("tide", "diet") == edit_similarity("diet", "tide")
-    # 200 characters and more: difflib's heuristic for popular characters would give 0 here
     assert edit_similarity("ab" * 300, "ba" * 300) > 0.99
 
 
@@ -196,6 +195,34 @@ def test_token_similarity() -> None:
     assert token_similarity("", "") == 1.0
     a, b = "def f(x):\n  return x", "def f(y:\n  return 'y"
     assert token_similarity(a, b) == token_similarity(b, a)
+
+
+@pytest.mark.parametrize(
+    ("language", "a", "b", "expected"),
+    [
+        ("javascript", "x = 1; // one", "x=1;/* 1 */", 1.0),
+        ("javascript", "if (x)\n{ fd(1) }", "if (x) {\n  fd(1)\n}", 1.0),
+        ("javascript", "a = b / c / d", "a = b / c / e", 6 / 7),
+        ("javascript", "a = /b c/g", "a = /b  c/g", 2 / 3),
+        ("coffeescript", "for i in [1..3] # turn\n  rt 90\n\nfd 5", "for i in [1..3]\n     rt 90\nfd 5", 1.0),
+        ("coffeescript", "if x\n  fd 1\nbk 1", "if x\n  fd 1\n  bk 1", 0.9),
+        ("coffeescript", "pen 'red # no comment'", "pen 'red'", 0.5),
+    ],
+)
+def test_token_similarity_in_other_languages(language: str, a: str, b: str, expected: float) -> None:
+    assert token_similarity(a, b, language) == pytest.approx(expected) == token_similarity(b, a, language)
+
+
+def test_similarity_is_by_the_longest_common_subsequence() -> None:
+    generator = random.Random(4)
+    for _ in range(100):
+        a, b = ("".join(generator.choices("abcd", k=generator.randint(0, 40))) for _ in range(2))
+        row = [0] * (len(b) + 1)
+        for x in a:
+            before, row = row, [0]
+            for at, y in enumerate(b):
+                row.append(before[at] + 1 if x == y else max(before[at + 1], row[at]))
+        assert edit_similarity(a, b) == (2 * row[-1] / len(a + b) if a + b else 1.0)
 
 
 @pytest.mark.parametrize(
