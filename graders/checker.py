@@ -77,7 +77,7 @@ def prepare(problem: Problem) -> Prepared:
     if missing:
         raise ProblemError(f"{where}: the checker defines no {missing[0]}()")
     tree = ast.fix_missing_locations(_Lenient().visit(ast.parse(text)))
-    lenient = marshal.dumps(compile(tree, "<checker>", "exec", dont_inherit=True))
+    lenient = compiled(tree, "<checker>", f"{where}: the checker")
     prelude = compiled(problem.prelude, "<prelude>", f"{where}: the prelude")
     solution = compiled(problem.solution, "<solution>", f"{where}: the solution") if problem.solution else b""
     return Prepared(checker, lenient, prelude, solution)
@@ -160,7 +160,7 @@ def _outcome(report: _Report, stopped: TestOutcome, trial: _Trial, problem: Prob
     before = f"{report.last}; " if report.last else ""
     words = f"{report.error}: {report.text}".rstrip(": ")
     match report.kind:
-        case "pass" if not report.calls:
+        case "pass" | "wrong" if not report.calls:
             raise BrokenError(f"{name}: it never calls the program")
         case "pass":
             return TestOutcome("pass")

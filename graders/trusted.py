@@ -6,6 +6,7 @@ from the program, which is run in another child. Modules of this package that it
 
 from __future__ import annotations
 
+import ast
 import functools
 import marshal
 import warnings
@@ -40,7 +41,7 @@ class DiedError(BrokenError):
     """It did not come to its end: too long, too large, or it ended the interpreter."""
 
 
-def compiled(text: str, name: str, what: str) -> bytes:
+def compiled(text: str | ast.Module, name: str, what: str) -> bytes:
     """Trusted text as marshalled code. Raises ProblemError, naming ``what`` does not compile."""
     try:
         with warnings.catch_warnings():
