@@ -22,6 +22,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import falconcode  # beside this file
+
 import graders
 from graders.flavours import SLIM
 
@@ -299,6 +301,7 @@ def main() -> None:
     print(f"{platform.python_version()} on {platform.machine()}, Linux {platform.release()}, {os.cpu_count()} cores, "
           f"load {os.getloadavg()[0]:.1f}\n{str(graders.isolation()).splitlines()[0]}")  # fmt: skip
     all_cores(options, one_core(options))
+    falconcode.main(options.rounds)
 
 
 if __name__ == "__main__":
