@@ -58,8 +58,9 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("preview", _preview, "Show training dialogues as the model sees them: turns, and what is trained.")
     sub.add_argument("recipe", metavar="RECIPE")
-    sub.add_argument("-n", "--count", type=_positive, default=2, help="how many dialogues (default 2)")
+    sub.add_argument("-n", "--count", type=_positive, help="how many dialogues (default 2, on a page 50)")
     sub.add_argument("--student", help="only this student's")
+    sub.add_argument("--html", metavar="FILE", help="write a page to read in a browser, instead of printing")
 
     add_training(commands)
 
@@ -132,38 +133,17 @@ def _validate(args: argparse.Namespace) -> int:
 
 
 def _preview(args: argparse.Namespace) -> None:
-    from rich.console import Console
-
-    from simstudent.data import regrade
-    from simstudent.data.load import prepare
-    from simstudent.data.variants import vary
-    from simstudent.dialogue.earlier import earlier_work
-    from simstudent.dialogue.encode import make_encoder
-    from simstudent.dialogue.preview import row_text
-    from simstudent.dialogue.serialize import dialogues
+    from simstudent.dialogue.preview import dialogues_of, write_page, write_terminal
     from simstudent.recipe import load_recipe
-    from simstudent.training.models import load_tokenizer
 
     recipe = load_recipe(args.recipe)
-    encoder = make_encoder(recipe, load_tokenizer(recipe.model.id, recipe.model.revision))
-    data = prepare(recipe.data, recipe.seed, grader=recipe.grader)
-    everything = [t for side in data.sides.values() for t in side]
-    held = [t for t in everything if args.student in (None, t.student)][: args.count]
-    if not held:
-        raise SimstudentError(f"no student '{args.student}' among {len({t.student for t in everything})}")
-    training = {t.key for t in data.sides["train"]}
-    held = [vary(t, recipe.data.variant, recipe.seed) if t.key in training else t for t in held]
-    assignments = regrade.limited(data.assignments, recipe.grader)
-    with regrade.open_pool(recipe.grader) as pool:
-        grades = regrade.regrade(held, assignments, pool)
-        earlier = earlier_work(held, everything, assignments, pool, recipe.dialogue)
-    console = Console()
-    for dialogue in dialogues(held, assignments, grades, recipe.dialogue, earlier):
-        encoded = encoder.rows(dialogue)
-        for row in encoded.rows:
-            console.print(row_text(row, encoder))
-        for _, number in encoded.unfit:
-            console.print(f"{dialogue.key}: submission {number + 1} does not fit the window and is left out")
+    count = args.count or (50 if args.html else 2)
+    shown, encoder = dialogues_of(recipe, count, args.student)
+    if args.html:
+        write_page(Path(args.html), f"{recipe.name}: {len(shown)} dialogues", shown, encoder)
+        _say(f"Page: {args.html}")
+    else:
+        write_terminal(shown, encoder)
 
 
 def _rollout(args: argparse.Namespace) -> None:

@@ -10,20 +10,13 @@ from typing import Any
 
 from simstudent.data.inspect import BINS, Summary, busiest, examples, facts
 from simstudent.data.records import Assignment, Trajectory
-from simstudent.dialogue.preview import printable
+from simstudent.dialogue.printable import printable
 from simstudent.errors import missing_extra
+from simstudent.html import document, text
 
 _STYLE = """
-:root{color-scheme:light dark;--line:#8884;--soft:#8881}
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem}
-h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
-table{border-collapse:collapse;width:100%}
-th,td{text-align:left;padding:.25rem .5rem;border-bottom:1px solid var(--line);vertical-align:top}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
-.scroll{overflow-x:auto}.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(18rem,1fr));gap:1rem}
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(18rem,1fr));gap:1rem}
 figure{margin:0;background:#fff;border-radius:.4rem;padding:.4rem}figure svg{width:100%;height:auto}
-pre{background:var(--soft);padding:.5rem;overflow-x:auto;border-radius:.3rem;margin:.25rem 0 .75rem}
-.note{border-left:.25rem solid #c60;padding-left:.75rem}
 """
 
 
@@ -34,8 +27,8 @@ def terminal(summary: Summary, assignments: Mapping[str, Assignment], notes: Seq
     from rich.text import Text
 
     figures = Table(title=Text(name), title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
-    for label, text in facts(summary, assignments):
-        figures.add_row(Text(label, style="bold"), Text(printable(text)))
+    for label, value in facts(summary, assignments):
+        figures.add_row(Text(label, style="bold"), Text(printable(value)))
     tasks = Table(title="assignments with most events", title_justify="left", box=None, padding=(0, 2, 0, 0))
     tasks.add_column("assignment")
     for column in ("trajectories", "events", "solved"):
@@ -62,33 +55,29 @@ def _states(t: Trajectory) -> list[str]:
 def page(summary: Summary, assignments: Mapping[str, Assignment], notes: Sequence[str], name: str) -> str:
     """The page. Raises SimstudentError when matplotlib, which draws the plots, is not installed."""
     rows = "".join(
-        f"<tr><th>{_text(label)}</th><td>{_text(text)}</td></tr>" for label, text in facts(summary, assignments)
+        f"<tr><th>{text(label)}</th><td>{text(value)}</td></tr>" for label, value in facts(summary, assignments)
     )
     tasks = "".join(
-        f"<tr><td>{_text(task)}</td>" + "".join(f"<td class=n>{n:,}</td>" for n in figures) + "</tr>"
+        f"<tr><td>{text(task)}</td>" + "".join(f"<td class=n>{n:,}</td>" for n in figures) + "</tr>"
         for task, *figures in busiest(summary)
     )
-    warned = "".join(f"<p class=note>{_text(line.strip())}</p>" for line in notes)
+    warned = "".join(f"<p class=note>{text(line.strip())}</p>" for line in notes)
     plots = "".join(f"<figure>{svg}</figure>" for svg in _plots(summary))
     shown = "".join(_example(t) for t in examples(summary))
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>{_text(name)}</title><style>{_STYLE}</style><body><main><h1>{_text(name)}</h1>{warned}"
+    body = (
+        f"<main><h1>{text(name)}</h1>{warned}"
         f"<div class=scroll><table>{rows}</table></div><h2>Distributions</h2><div class=plots>{plots}</div>"
         "<h2>Assignments with most events</h2><div class=scroll><table><thead><tr><th>assignment</th>"
         "<th class=n>trajectories</th><th class=n>events</th><th class=n>solved</th></tr></thead>"
         f"<tbody>{tasks}</tbody></table></div><h2>Examples</h2>{shown}"
-        "<p>This page holds students' programs. Treat it as you treat your logs.</p></main></body></html>"
+        "<p>This page holds students' programs. Treat it as you treat your logs.</p></main>"
     )
-
-
-def _text(text: str) -> str:
-    return escape(printable(text))
+    return document(name, body, style=_STYLE)
 
 
 def _example(t: Trajectory) -> str:
-    states = "".join(f"<pre>{_text(text)}</pre>" for text in _states(t))
-    return f"<details><summary>{_text(t.key)}: {len(t.submissions)} events, {t.outcome}</summary>{states}</details>"
+    states = "".join(f"<pre>{text(state)}</pre>" for state in _states(t))
+    return f"<details><summary>{text(t.key)}: {len(t.submissions)} events, {t.outcome}</summary>{states}</details>"
 
 
 def _plots(summary: Summary) -> list[str]:
