@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from simstudent.errors import SimstudentError
 
 if TYPE_CHECKING:
     from simstudent.data.load import Chosen, Log
+    from simstudent.data.regrade import Disagreement
+    from simstudent.data.rewrite import Agreement
     from simstudent.recipe import GraderSection
 
 Say = Callable[[str], None]
@@ -83,10 +86,6 @@ def _import(args: argparse.Namespace) -> None:
     made = importing.run(data.source, data.privacy, Path(args.to), workers=args.workers, say=_say)
     facts = made.facts
     _say(f"{facts['trajectories']:,} trajectories, {facts['submissions']:,} submissions")
-    for reason, count in facts["skipped"].items():
-        _say(f"  {count:,} rows left out: {reason}")
-    for what, count in facts["notes"].items():
-        _say(f"  {count:,} {what}")
     for what, count in facts["scrubbed"].items():
         _say(f"  {count:,} {what} removed")
     _say(f"Dataset: {made.folder}\nUse it: data.source: {{kind: dataset, folder: {made.folder}}}")
@@ -120,69 +119,78 @@ def _validate(args: argparse.Namespace) -> int:
 
 
 def _regrade(args: argparse.Namespace) -> int:
-    from simstudent.data import dataset, regrade
-    from simstudent.data.regrade import Agreement
-    from simstudent.runs import write_lines
+    from simstudent.data import regrade, rewrite
+    from simstudent.runs import read_lines
 
-    folder = None if args.to is None else Path(args.to)
-    if folder is not None and folder.exists() and any(folder.iterdir()):
-        raise SimstudentError(f"{folder} is not empty; name a new folder for the dataset")
-    agreement = Agreement()
     log, section = _opened(args.data)
     stream = chain(list(islice(log.trajectories, 1)), log.trajectories)  # with the first one all assignments are known
     assignments = regrade.limited(log.assignments, section)
     with regrade.open_pool(section) as pool:
-        made = regrade.rewrite(stream, assignments, pool, agreement, _progress())
-        if folder is None:
-            for _ in made:
+        if args.to is None:
+            agreement, found = rewrite.Agreement(), rewrite.Shown(args.show)
+            for _ in rewrite.compare(stream, assignments, pool, agreement, found.add, _progress()):
                 pass
+            shown = found.verdicts if agreement.verdicts else found.grades
         else:
-            folder.mkdir(parents=True, exist_ok=True)
-            part = dataset.write_part(folder / "part-00000.parquet", made)
-            lines = (
-                {"key": d.key, "submission": d.number, "logged": d.logged, **d.grade.to_dict()} for d in agreement.told
-            )
-            write_lines(folder / "disagreements.jsonl", lines)
-            facts = {"source": {"kind": "regraded"}, **{name: part[name] for name in ("trajectories", "submissions")}}
-            dataset.finish(folder, log.assignments, [part], facts)
-    _report(agreement, args.show)
-    if folder is not None:
-        _say(f"Dataset: {folder} (disagreements.jsonl lists where the log says something else)")
-    return 1 if agreement.failures else 0
+            folder = Path(args.to)
+            agreement = rewrite.write(stream, assignments, pool, folder, _source(args.data), _progress())
+            lines = islice(read_lines(folder / rewrite.LISTED), args.show)
+            shown = [regrade.Disagreement.from_dict(line) for line in lines]
+    for line in log.skips.text():
+        _say(line)
+    _report(agreement, shown, args.show)
+    if args.to is not None:
+        _say(f"Dataset: {args.to} ({rewrite.LISTED} lists where the log says something else)")
+    return 1 if agreement.failed else 0
 
 
-def _progress(every: int = 2000) -> Callable[[int], None]:
-    """A line now and then while submissions are graded."""
-    state = {"next": every}
+def _source(name: str) -> dict[str, Any]:
+    """Where data comes from, for a manifest."""
+    from simstudent.data.dataset import manifest
+    from simstudent.recipe import load_recipe
 
-    def tell(done: int) -> None:
-        if done >= state["next"]:
-            state["next"] = done - done % every + every
-            _say(f"  {done:,} submissions graded")
+    if Path(name).is_dir():
+        return dict(manifest(Path(name)).get("source", {}))
+    return load_recipe(name).data.source.model_dump(mode="json")
+
+
+def _progress(every: float = 5.0) -> Callable[[int], None]:
+    """A line every few seconds while submissions are graded."""
+    started = last = time.monotonic()
+    done = 0
+
+    def tell(more: int) -> None:
+        nonlocal last, done
+        done += more
+        if (now := time.monotonic()) - last >= every:
+            last = now
+            _say(f"  {done:,} submissions graded, {done / (now - started):,.0f} a second")
 
     return tell
 
 
-def _report(agreement: Any, show: int) -> None:
+def _report(agreement: Agreement, shown: Sequence[Disagreement], show: int) -> None:
     _say(f"{agreement.graded:,} submissions graded")
-    if agreement.share is None:
+    differ = agreement.compared - agreement.agreed
+    if not agreement.compared:
         _say("The log has no grades to compare with.")
     else:
-        what = " (the log says only right or wrong: full marks or not is compared)" if agreement.verdicts else ""
-        _say(f"Agreement with the log: {100 * agreement.share:.2f} %{what}")
+        share = 100 * agreement.agreed / agreement.compared
+        _say(f"Agreement with the log: {share:.2f} % ({differ:,} of {agreement.compared:,} differ)")
+        if agreement.verdicts:
+            _say("  (the log says only right or wrong: full marks or not is compared)")
         for name, row in sorted(agreement.rows.items(), key=lambda pair: agreement.same(pair[1]) - pair[1][0]):
             if (same := agreement.same(row)) < (compared := row[0]):
                 _say(f"  {name}: {same:,} of {compared:,} agree ({100 * same / compared:.1f} %)")
-        told = agreement.told
-        for d in told[:show]:
+        for d in shown:
             why = d.grade.message or next((t.detail for t in d.grade.tests if t.status != "pass"), "all tests passed")
             _say(f"  {d.key}, submission {d.number}: logged {d.logged:.3f}, graded {d.grade.score:.3f} ({why:.100})")
-        if len(told) > show:
-            _say(f"  ... and {len(told) - show:,} more")
+        if differ > len(shown):
+            _say(f"  ... and {differ - len(shown):,} more")
     for line in agreement.failures[:show]:
         _say(f"  the graders failed: {line}")
-    if agreement.failures:
-        _say(f"The graders failed on {len(agreement.failures):,} submissions, which have no grade now.")
+    if agreement.failed:
+        _say(f"The graders failed on {agreement.failed:,} submissions, which have no grade now.")
 
 
 def _split(args: argparse.Namespace) -> None:

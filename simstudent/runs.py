@@ -37,11 +37,16 @@ def append_line(path: Path, record: Mapping[str, Any]) -> None:
         file.write(_line(record))
 
 
-def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Replace a JSONL file by these records, all or nothing."""
+def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
+    """Replace a JSONL file by these records, all or nothing. How many there were."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(b"".join(map(_line, records)))
+    count = 0
+    with partial.open("wb") as file:
+        for record in records:
+            file.write(_line(record))
+            count += 1
     partial.replace(path)
+    return count
 
 
 def _line(record: Mapping[str, Any]) -> bytes:

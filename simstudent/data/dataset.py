@@ -6,9 +6,13 @@ A folder with ``dataset.json`` (written last: without it the folder is no datase
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import field_validator
@@ -22,6 +26,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST = "dataset.json"
+STAGE = ".import"
+"""Where an import keeps what it has read, until the dataset is whole."""
+_GROUP = 4 << 20  # characters of programs in a row group: what a reader holds at once
 
 
 class DatasetSource(Section):
@@ -96,30 +103,93 @@ def trajectory_of(row: Mapping[str, Any]) -> Trajectory:
     return Trajectory(row["student"], row["assignment"], submissions, row["outcome"], row["source"])
 
 
+def size_of(submissions: Iterable[Submission]) -> int:
+    """About how many bytes a trajectory takes in memory."""
+    return sum(len(s.code) + len(s.feedback or "") + 500 for s in submissions)
+
+
+class Rows:
+    """A Parquet file being written: row groups of bounded size, and whole under its name or not there at all."""
+
+    def __init__(self, path: Path, schema: pyarrow.Schema) -> None:
+        import pyarrow.parquet
+
+        self.path, self.schema = path, schema
+        self.partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        self.count = 0
+        self._held: list[Mapping[str, Any]] = []
+        self._size = 0
+        self._writer = pyarrow.parquet.ParquetWriter(
+            self.partial, schema, compression="zstd", compression_level=1, write_page_checksum=True
+        )
+
+    def __enter__(self) -> Rows:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.flush()
+        self._writer.close()
+        if kind is None:
+            self.partial.replace(self.path)
+        else:
+            self.partial.unlink(missing_ok=True)
+
+    def add(self, row: Mapping[str, Any], size: int) -> bool:
+        """Add a row of about ``size`` bytes. Whether enough are held for a row group: then `flush`."""
+        self._held.append(row)
+        self._size += size
+        return self._size >= _GROUP
+
+    def flush(self) -> None:
+        """Write what is held as a row group."""
+        import pyarrow
+
+        if self._held:
+            held, self._held, self._size = self._held, [], 0
+            self.add_batch(pyarrow.RecordBatch.from_pylist(held, self.schema))
+
+    def add_batch(self, batch: pyarrow.RecordBatch) -> None:
+        """Write rows that are columns already, as a row group."""
+        self._writer.write_batch(batch)
+        self.count += batch.num_rows
+
+
 def manifest(folder: Path) -> dict[str, Any]:
     """The facts of a dataset. Raises SimstudentError when the folder is none, or one that was not finished."""
     path = folder / MANIFEST
     if not path.is_file():
-        why = "its import was not finished: run it again" if (folder / ".import").exists() else "it is no dataset"
+        why = "its import was not finished: run it again" if (folder / STAGE).exists() else "it is no dataset"
         raise SimstudentError(f"data.source.folder: {folder} has no {MANIFEST}; {why} (simstudent data import)")
     try:
         raw = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise SimstudentError(f"{path}: not valid JSON ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise SimstudentError(f"{path}: not valid JSON ({error}); import the log again") from None
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise SimstudentError(f"{path}: not a dataset of format {FORMAT}; import the log again")
+    parts = raw.get("parts")
+    if not isinstance(parts, list) or not all(isinstance(p, dict) and set(p) >= _PART for p in parts):
+        raise SimstudentError(f"{path}: its list of parts is damaged; import the log again")
     return raw
+
+
+_PART = {"file", "bytes", "trajectories", "submissions"}
 
 
 def assignments(folder: Path) -> dict[str, Assignment]:
     """The assignments of a dataset by id. Raises SimstudentError when it is none, or damaged."""
-    manifest(folder)
+    count = manifest(folder).get("assignments")
     path = folder / "assignments.jsonl"
     try:
         with path.open("rb") as file:
             found = [Assignment.from_dict(json.loads(line)) for line in file]
-    except (OSError, ValueError, KeyError) as error:
-        raise SimstudentError(f"{path}: not the assignments of a dataset ({error}); import the log again") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise SimstudentError(f"{path}: not the assignments of a dataset ({why}); import the log again") from None
+    if len(found) != count:
+        raise SimstudentError(f"{path}: {len(found)} assignments, not {count}; import the log again")
     return {a.id: a for a in found}
 
 
@@ -128,55 +198,109 @@ def trajectories(folder: Path) -> Iterator[Trajectory]:
 
     Raises SimstudentError naming the part that is missing or damaged.
     """
-    import pyarrow
-    import pyarrow.parquet
-
     for part in manifest(folder)["parts"]:
-        path = folder / part["file"]
-        count = 0
-        try:
-            with pyarrow.parquet.ParquetFile(path) as file:
-                for batch in file.iter_batches(batch_size=64):
-                    for row in batch.to_pylist():
-                        count += 1
-                        yield trajectory_of(row)
-        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise SimstudentError(f"{path}: damaged after trajectory {count} ({error}); import the log again") from None
-        if count != part["trajectories"]:
-            raise SimstudentError(f"{path}: {count} trajectories, not {part['trajectories']}; import the log again")
+        yield from _part(folder / part["file"], part)
 
 
-def write_part(path: Path, made: Iterable[Trajectory], batch: int = 256) -> dict[str, Any]:
-    """Write a part, whole or not at all. Its file name and counts, for the manifest."""
+def _part(path: Path, facts: Mapping[str, Any]) -> Iterator[Trajectory]:
     import pyarrow
     import pyarrow.parquet
 
-    partial = path.with_name(path.name + ".partial")
-    counts = {"trajectories": 0, "submissions": 0}
-    rows: list[dict[str, Any]] = []
-    with pyarrow.parquet.ParquetWriter(partial, schema(), compression="zstd", compression_level=1) as writer:
+    count = 0
+    try:
+        size = path.stat().st_size
+        if size != facts["bytes"]:
+            raise SimstudentError(
+                f"{path}: {size} bytes, not {facts['bytes']}: cut off or replaced; import the log again"
+            )
+        with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            for batch in file.iter_batches(batch_size=64):
+                for row in batch.to_pylist():
+                    made = trajectory_of(row)
+                    count += 1
+                    yield made
+    except FileNotFoundError:
+        raise SimstudentError(f"{path} is missing; import the log again") from None
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise SimstudentError(f"{path}: damaged after trajectory {count} ({error}); import the log again") from None
+    if count != facts["trajectories"]:
+        raise SimstudentError(f"{path}: {count} trajectories, not {facts['trajectories']}; import the log again")
 
-        def flush() -> None:
-            writer.write_batch(pyarrow.RecordBatch.from_pylist(rows, schema()))
-            rows.clear()
 
+def write_part(path: Path, made: Iterable[Trajectory]) -> dict[str, Any]:
+    """Write a part, whole or not at all. What the manifest says of it."""
+    with Rows(path, schema()) as file:
         for t in made:
-            rows.append(to_row(t))
-            counts["trajectories"] += 1
-            counts["submissions"] += len(t.submissions)
-            if len(rows) >= batch:
-                flush()
-        if rows:
-            flush()
-    partial.replace(path)
-    return {"file": path.name, **counts}
+            if file.add(to_row(t), size_of(t.submissions)):
+                file.flush()
+    return part_facts(path)
+
+
+def part_facts(path: Path) -> dict[str, Any]:
+    """What the manifest says of a part: its name, size and counts."""
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        rows, names = file.metadata.num_rows, file.schema.names
+        codes = (file.metadata.row_group(group).column(names.index("code")) for group in range(file.num_row_groups))
+        submissions = sum(column.num_values for column in codes)
+    return {"file": path.name, "bytes": path.stat().st_size, "trajectories": rows, "submissions": submissions}
+
+
+def chunks(made: Iterator[Trajectory], size: int) -> Iterator[Iterator[Trajectory]]:
+    """The stream in runs of about ``size`` bytes in memory; each is to be read to its end before the next."""
+
+    def run(head: Trajectory) -> Iterator[Trajectory]:
+        held = 0
+        for t in chain([head], made):
+            yield t
+            held += size_of(t.submissions)
+            if held >= size:
+                return
+
+    for head in made:
+        yield run(head)
+
+
+@contextlib.contextmanager
+def staging(folder: Path, name: str) -> Iterator[Path]:
+    """``folder/name``, where a dataset is being made that will be in ``folder``; held by this process alone.
+
+    What stands there already is from one that was interrupted. Raises SimstudentError when ``folder`` holds
+    something else, or another process is at it.
+    """
+    stage = folder / name
+    if not stage.exists():
+        if (folder / MANIFEST).exists():
+            raise SimstudentError(f"{folder} holds a dataset already; name another folder, or delete it")
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise SimstudentError(f"{folder} is not an empty folder; name a new one for the dataset")
+    try:
+        stage.mkdir(parents=True, exist_ok=True)
+        lock = (stage / "lock").open("a")
+    except OSError as error:
+        raise SimstudentError(f"{folder} cannot be made ({error.strerror}); name another folder") from None
+    with lock:
+        with contextlib.suppress(ImportError):  # Windows has no fcntl, and no lock
+            import fcntl
+
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise SimstudentError(f"another process is writing {folder}; wait for it, or end it") from None
+        for stale in (*stage.glob("*.partial"), *folder.glob("part-*.partial")):
+            stale.unlink()
+        yield stage
 
 
 def finish(
-    folder: Path, known: Mapping[str, Assignment], parts: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]
-) -> None:
-    """Write the assignments and then the manifest, which makes the folder a dataset."""
+    folder: Path, known: Iterable[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write the assignments (as dictionaries) and then the manifest, which makes the folder a dataset."""
     from simstudent.runs import write_json, write_lines
 
-    write_lines(folder / "assignments.jsonl", (known[name].to_dict() for name in sorted(known)))
-    write_json(folder / MANIFEST, {"format": FORMAT, "parts": list(parts), **facts})
+    count = write_lines(folder / "assignments.jsonl", known)
+    counts = {name: sum(p[name] for p in parts) for name in ("trajectories", "submissions")}
+    made = {"format": FORMAT, "assignments": count, **counts, **facts, "parts": list(parts)}
+    write_json(folder / MANIFEST, made)
+    return made

@@ -39,11 +39,16 @@ def add(known: dict[str, Assignment], assignment: Assignment) -> None:
     if there == assignment or (assignment.problem is None and there.problem is not None):
         return
     if there.problem is not None or assignment.problem is None:
-        raise SimstudentError(
-            f"assignment {assignment.id!r} has another statement or other tests here than elsewhere in the log. Where "
-            "a course has changed it, data.source.per_course: true (FalconCode) makes one assignment for each course"
-        )
+        raise differing(assignment.id)
     known[assignment.id] = assignment
+
+
+def differing(assignment: str) -> SimstudentError:
+    """The error for an assignment of which two parts of a log say different things."""
+    return SimstudentError(
+        f"assignment {assignment!r} has another statement or other tests here than elsewhere in the log. Where "
+        "a course has changed it, data.source.per_course: true (FalconCode) makes one assignment for each course"
+    )
 
 
 def merge(pieces: Sequence[Piece], source: str) -> Trajectory:
@@ -93,4 +98,5 @@ def merged(pieces: Sequence[Piece], source: str, skips: Skips) -> Iterator[Traje
     try:
         yield merge(pieces, source)
     except BadRowError as error:
-        skips(f"{pieces[0].place} (and {len(pieces) - 1} more rows of that trajectory)", error)
+        more = f" (and {len(pieces) - 1} more rows of that trajectory)" if len(pieces) > 1 else ""
+        skips(pieces[0].place + more, error, len(pieces))

@@ -14,7 +14,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import field_validator
 
@@ -81,17 +81,19 @@ def pseudonym(secret: bytes, student: str) -> str:
     return "s" + hmac.digest(secret, student.encode("utf-8", "surrogatepass"), "sha256").hex()[:16]
 
 
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.[A-Za-z]{2,24}\b")
+# An address begins where no character of one stands before it: a long text without blanks is read once.
+_EMAIL = re.compile(r"(?<![\w.%+-])[\w.%+-]+@[\w-]{1,63}(?:\.[\w-]{1,63})*\.[^\W\d_]{2,24}\b(?!\()")
 _URL = re.compile(
     r"(?i)(\bhttps?://)(?:[^\s/@'\"<>]{1,100}@)?([^\s/'\"<>)]{1,253})(/(?:~|home/|user/|users/|u/|edit/)?)([^\s/'\"<>)]*)"
 )
 _USER_HOST = re.compile(r"(?i)^([a-z0-9_-]+)\.(pencilcode\.net|github\.io|gitlab\.io|repl\.co)(:\d+)?$")
 _USER_SITES = re.compile(r"(?i)^(www\.)?(github\.com|gitlab\.com|bitbucket\.org|replit\.com|gist\.github\.com)$")
+# Possessive runs (*+): a line of a million blanks is read once. The value ends where its comment or string does.
 _NAME = re.compile(
-    r"(?im)^([ \t]*(?:#+|//+|/?\*+|--|<!--|\"{3}|'{3})?[ \t]*[\"']{0,3}(?:(?:student|author|created by|written by"
-    r"|made by|user ?name|full ?name|first ?name|last ?name|name|cadet|e-?mail|login|team ?mates?|partner|by)s?)"
-    r"[ \t]*:[ \t]*)"
-    r"(?=\S)([^\n]*)$"
+    r"(?im)^([ \t]*+(?:(?:#++|//++|/?\*++|--|<!--|\"{3}|'{3})[ \t]*+)?[\"']{0,3}(?:(?:student|author|created by"
+    r"|written by|made by|user ?name|full ?name|first ?name|last ?name|name|cadet|e-?mail|login|team ?mates?|partner"
+    r"|by|student (?:id|no\.?|number))s?)[ \t]*+:[ \t]*+)"
+    r"(?=\S)((?:(?!\"{3}|'{3}|\*/|-->)[^\n])+)"
 )
 _COMMENT = re.compile(r"[ \t]*(#|//|/?\*|--|<!--|\"{3}|'{3})")
 
@@ -107,7 +109,7 @@ def scrub(text: str, what: tuple[Scrub, ...], counts: Counter[str]) -> str:
         text, count = _EMAIL.subn("<email>", text)
         counts["emails"] += count
     if "names" in what and ":" in text:
-        text = _NAME.sub(lambda match: _name(match, text, counts), text)
+        text = _without_names(text, counts)
     return text
 
 
@@ -127,19 +129,22 @@ def _url(match: re.Match[str], counts: Counter[str]) -> str:
     return cleaned
 
 
-def _name(match: re.Match[str], text: str, counts: Counter[str]) -> str:
-    """A ``Name: ...`` line of a comment, or of a docstring at the top, less the name. Elsewhere it is code."""
-    line = match.group(0)
-    if not _COMMENT.match(line) and not _in_docstring(text, match.start()):
-        return line
-    counts["names"] += 1
-    return f"{match.group(1)}<name>"
-
-
-def _in_docstring(text: str, at: int) -> bool:
-    """Whether an odd number of triple quotes stands before a place, i.e. it lies within a string of several lines."""
-    before = text[:at]
-    return before.count('"""') % 2 == 1 or before.count("'''") % 2 == 1
+def _without_names(text: str, counts: Counter[str]) -> str:
+    """``Name: ...`` lines of comments, and of strings of several lines, less the name. Elsewhere they are code."""
+    made, at, quotes = [], 0, {'"""': 0, "'''": 0}
+    for match in _NAME.finditer(text):
+        gap = text[at : match.start()]
+        for quote in quotes:
+            quotes[quote] += gap.count(quote)
+        made.append(gap)
+        at = match.start()
+        if _COMMENT.match(match[0]) or any(count % 2 for count in quotes.values()):
+            counts["names"] += 1
+            made.append(f"{match[1]}<name>")
+            for quote in quotes:
+                quotes[quote] += match[1].count(quote)
+            at = match.end()
+    return "".join(made) + text[at:]
 
 
 @dataclasses.dataclass(slots=True)
@@ -153,7 +158,9 @@ class Veil:
     def __call__(self, piece: Piece) -> Piece:
         """The piece as the rest of the toolkit may see it."""
         if self.secret is not None:
-            piece = dataclasses.replace(piece, student=pseudonym(self.secret, piece.student))
+            raw, student = piece.student, pseudonym(self.secret, piece.student)
+            kept = tuple(_renamed(s, raw, student) for s in piece.submissions)
+            piece = dataclasses.replace(piece, student=student, submissions=kept)
         if self.section.scrub:
             piece = dataclasses.replace(piece, submissions=tuple(map(self._scrubbed, piece.submissions)))
         return piece
@@ -165,8 +172,24 @@ class Veil:
             code=scrub(s.code, what, self.counts),
             feedback=None if s.feedback is None else scrub(s.feedback, what, self.counts),
             talk=tuple(Talk(t.role, scrub(t.text, what, self.counts)) for t in s.talk),
-            more={k: scrub(v, what, self.counts) if isinstance(v, str) else v for k, v in s.more.items()},
+            more={name: self._scrubbed_value(value) for name, value in s.more.items()},
         )
+
+    def _scrubbed_value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return scrub(value, self.section.scrub, self.counts)
+        if isinstance(value, list):
+            return [self._scrubbed_value(item) for item in value]
+        if isinstance(value, dict):
+            return {name: self._scrubbed_value(item) for name, item in value.items()}
+        return value
+
+
+def _renamed(s: Submission, raw: str, student: str) -> Submission:
+    """A further column that holds the student's id holds the pseudonym instead."""
+    if not any(str(value) == raw for value in s.more.values()):
+        return s
+    return dataclasses.replace(s, more={k: student if str(v) == raw else v for k, v in s.more.items()})
 
 
 def veil(section: PrivacySection, say: Callable[[str], None] = lambda text: None) -> Veil:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
-from graders import Grade, Pool, outcomes
+from graders import Grade, Pool
 from graders.cache import GradeCache
-from graders.feedback import feedback
 from simstudent.cache import cache_folder
-from simstudent.data.records import Assignment, Submission, Trajectory, outcome_of
+from simstudent.data.records import Assignment, Submission, Trajectory
 from simstudent.errors import SimstudentError
 from simstudent.recipe import GraderSection
 
@@ -38,6 +38,19 @@ class Disagreement:
     def verdict(self) -> bool:
         """Whether they differ in full marks or not, and not just in how much was right."""
         return _full(self.logged) != _full(self.grade.score)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "key": self.key,
+            "submission": self.number,
+            "logged": self.logged,
+            "verdict": self.verdict,
+            **self.grade.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Disagreement:
+        return cls(raw["key"], raw["submission"], raw["logged"], Grade.from_dict(raw))
 
 
 def _full(score: float) -> bool:
@@ -124,79 +137,3 @@ def disagreements(
         if s.grade is not None and abs(s.grade - grade.score) >= AGREE
     ]
     return [d for d in found if d.verdict] if verdicts else found
-
-
-@dataclass(slots=True)
-class Agreement:
-    """How often the graders say what the log says, by assignment; `rewrite` counts as it goes."""
-
-    rows: dict[str, list[int]] = field(default_factory=dict)
-    """Assignment -> submissions with a logged grade and tests; those with the same grade; with the same verdict (full
-    marks or not)."""
-    partial: int = 0
-    """Logged grades between 0 and 1."""
-    disagreements: list[Disagreement] = field(default_factory=list)
-    """Those in grade."""
-    failures: list[str] = field(default_factory=list)
-    """Submissions that the graders failed on: not graded, whatever the log says."""
-    graded: int = 0
-
-    @property
-    def verdicts(self) -> bool:
-        """Whether the log says only right or wrong, so that verdicts are what can be compared."""
-        return self.partial == 0
-
-    def same(self, row: Sequence[int]) -> int:
-        """The submissions of a row that agree."""
-        return row[2] if self.verdicts else row[1]
-
-    @property
-    def told(self) -> list[Disagreement]:
-        """The disagreements in what can be compared."""
-        return [d for d in self.disagreements if d.verdict or not self.verdicts]
-
-    @property
-    def share(self) -> float | None:
-        """The share of logged grades that agree, over all assignments; None when there is none to compare."""
-        compared = sum(row[0] for row in self.rows.values())
-        return sum(map(self.same, self.rows.values())) / compared if compared else None
-
-
-def rewrite(
-    trajectories: Iterable[Trajectory],
-    assignments: Mapping[str, Assignment],
-    pool: Pool,
-    agreement: Agreement,
-    progress: Callable[[int], None] = lambda done: None,
-) -> Iterator[Trajectory]:
-    """The trajectories with the graders' grades and full feedback in place of the logged ones.
-
-    The logged grade stays in ``more`` as ``logged_grade``, the outcome of each test as ``tests``. A submission that
-    the graders failed on has no grade, and is listed. Submissions to assignments without tests stay as they are.
-    """
-    for t, grades in graded(trajectories, assignments, pool):
-        problem = assignments[t.assignment].problem
-        if problem is None:
-            yield t
-            continue
-        row = agreement.rows.setdefault(t.assignment, [0, 0, 0])
-        made = []
-        for number, (s, grade) in enumerate(zip(t.submissions, grades, strict=True), 1):
-            more = {**s.more, "logged_grade": s.grade, "tests": outcomes(grade)}
-            if grade.status == "grader_error":
-                agreement.failures.append(f"{t.key}, submission {number}: {grade.message}")
-                made.append(dataclasses.replace(s, grade=None, feedback=None, more=more))
-                continue
-            if s.grade is not None:
-                same = abs(s.grade - grade.score) < AGREE
-                row[0] += 1
-                row[1] += same
-                row[2] += _full(s.grade) == _full(grade.score)
-                agreement.partial += 0 < s.grade < 1
-                if not same:
-                    agreement.disagreements.append(Disagreement(t.key, number, s.grade, grade))
-            told = feedback(grade, problem, "full")
-            made.append(dataclasses.replace(s, grade=grade.score, feedback=told, more=more))
-        agreement.graded += len(grades)
-        progress(agreement.graded)
-        yield dataclasses.replace(t, submissions=tuple(made), outcome=outcome_of(tuple(made)))

@@ -7,30 +7,37 @@ groups of a Parquet file, a CSV file as a whole (a line of it may lie within quo
 from __future__ import annotations
 
 import csv
-import datetime
 import gzip
 import json
-import math
 import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from graders.extract import normalise_newlines
+from simstudent.data.cells import BadRowError as BadRowError
+from simstudent.data.cells import code_of as code_of
+from simstudent.data.cells import grade_of as grade_of
+from simstudent.data.cells import id_of as id_of
+from simstudent.data.cells import number_of as number_of
+from simstudent.data.cells import plain as plain
+from simstudent.data.cells import program as program
+from simstudent.data.cells import text_of as text_of
+from simstudent.data.cells import time_of as time_of
+from simstudent.data.cells import timestamp as timestamp
+from simstudent.data.cells import value_of as value_of
 from simstudent.errors import SimstudentError
-from simstudent.recipe_errors import closest
+
+if TYPE_CHECKING:
+    import pyarrow
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".jsonl.gz", ".ndjson.gz")
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 UNIT_BYTES = 64 << 20  # of a JSONL file: some seconds of work
 Place = str
 """Where a row stands, for messages: ``file.jsonl, line 12``."""
-
-
-class BadRowError(Exception):
-    """A row that is no submission; the message says why, without its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,9 @@ class Unit:
     path: Path
     start: int = 0
     stop: int | None = None
+
+
+_VARYING = re.compile(r"\(.*\)|\d+|(?<!^)(?<!no column )'[^']*'")  # not the name of the column, which comes first
 
 
 class Skips:
@@ -57,14 +67,14 @@ class Skips:
         if count:
             self.notes[what] += count
 
-    def __call__(self, place: Place, reason: object) -> None:
-        """Count a row. Raises SimstudentError when the recipe says stop."""
+    def __call__(self, place: Place, reason: object, rows: int = 1) -> None:
+        """Count a row, or ``rows`` that go together. Raises SimstudentError when the recipe says stop."""
         message = f"{place}: {reason}"
         if self.stop:
             raise SimstudentError(
                 f"{message}. Mend the row, or set data.source.on_bad_row: skip to go on without such rows"
             )
-        self.reasons[re.sub(r"\(.*\)|'[^']*'|\d+", "...", str(reason))] += 1
+        self.reasons[_VARYING.sub("...", str(reason))] += rows
         if len(self.examples) < 20:
             self.examples.append(message)
 
@@ -89,18 +99,26 @@ def kind_of(path: Path) -> str:
 def files(path: Path, key: str) -> list[Path]:
     """The files that ``path`` names: one, all tables in a folder, or those matching ``*``, ``?`` or ``[``.
 
-    Raises SimstudentError, naming the recipe's ``key``, when there are none.
+    Raises SimstudentError, naming the recipe's ``key``, when there are none, or one of them cannot be read as it is.
     """
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if kind_of(p) in SUFFIXES)
+        there = sorted(path.iterdir())
+        found = [p for p in there if kind_of(p) in SUFFIXES]
+        packed = [p.name for p in there if p.suffix.lower() in PACKED and p.with_suffix("").suffix.lower() in SUFFIXES]
+        if unread := sorted(set(packed) - {p.name for p in found}):
+            raise SimstudentError(f"{path}: {unread[0]} is compressed; unpack it first, or set {key} to a pattern")
     elif set("*?[") & set(path.name) and not path.exists():
         found = sorted(path.parent.glob(path.name)) if path.parent.is_dir() else []
     elif path.is_file():
-        found = [path]
+        return [path]
     else:
         raise SimstudentError(f"data file {path} does not exist; set {key} (relative to the recipe's folder)")
     if not found:
         raise SimstudentError(f"no table ({', '.join(SUFFIXES)}) in {path}; set {key}")
+    for p in found:
+        if not p.is_file():
+            what = "a folder" if p.is_dir() else "a link that leads nowhere" if p.is_symlink() else "no file"
+            raise SimstudentError(f"{p} is {what}, not a table; move it away, or set {key} to a pattern")
     return found
 
 
@@ -113,6 +131,8 @@ def units(paths: Sequence[Path], unit_bytes: int = UNIT_BYTES) -> list[Unit]:
             raise SimstudentError(f"{path}: unknown kind of table '{kind}'; known: {', '.join(SUFFIXES)}")
         if size == 0:
             raise SimstudentError(f"{path}: the file is empty")
+        if kind in (".jsonl", ".ndjson", ".csv", ".tsv"):
+            check_text(path)
         if kind in (".jsonl", ".ndjson") and size > unit_bytes:
             found += [Unit(path, at, min(at + unit_bytes, size)) for at in range(0, size, unit_bytes)]
         elif kind == ".parquet" and size > unit_bytes:
@@ -122,6 +142,31 @@ def units(paths: Sequence[Path], unit_bytes: int = UNIT_BYTES) -> list[Unit]:
         else:
             found.append(Unit(path))
     return found
+
+
+_MAGIC = (
+    (b"\x1f\x8b", "compressed with gzip: unpack it first (gunzip)"),
+    (b"PK\x03\x04", "a zip archive (or an Excel file): unpack or convert it first"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd: unpack it first (unzstd)"),
+    (b"BZh", "compressed with bzip2: unpack it first (bunzip2)"),
+    (b"\xfd7zXZ", "compressed with xz: unpack it first (unxz)"),
+    (b"PAR1", "a Parquet file: name it .parquet"),
+    (b"\xff\xfe", "UTF-16, not UTF-8 text: convert it, e.g. iconv -f utf-16 -t utf-8"),
+    (b"\xfe\xff", "UTF-16, not UTF-8 text: convert it, e.g. iconv -f utf-16 -t utf-8"),
+)
+
+
+def check_text(path: Path) -> None:
+    """Raises SimstudentError when a file that should be UTF-8 text begins as something else does."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    for magic, what in _MAGIC:
+        if head.startswith(magic):
+            raise SimstudentError(f"{path}: {what}")
+    if head[1:2] == b"\0" or head[:1] == b"\0":
+        raise SimstudentError(f"{path}: UTF-16, not UTF-8 text: convert it, e.g. iconv -f utf-16 -t utf-8")
+    if path.suffix.lower() in (".jsonl", ".ndjson") and head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"[":
+        raise SimstudentError(f"{path}: a JSON array, not one object a line: convert it, e.g. jq -c '.[]'")
 
 
 def rows(unit: Unit, delimiter: str | None = None) -> Iterator[tuple[Place, Mapping[str, Any]]]:
@@ -168,35 +213,64 @@ def json_lines(unit: Unit) -> Iterator[tuple[Place, Mapping[str, Any]]]:
 
 def _json_row(raw: bytes, encoding: str) -> Mapping[str, Any]:
     try:
-        row = json.loads(raw.decode(encoding))
+        row = json.loads(raw.decode(encoding), object_pairs_hook=_unique)
     except UnicodeDecodeError as error:
         return Broken(f"not UTF-8 text (byte {error.start})")
     except json.JSONDecodeError as error:
         return Broken(f"not valid JSON: {error.msg} (column {error.colno})")
     except RecursionError:
         return Broken("JSON nested too deeply")
+    except BadRowError as error:
+        return Broken(str(error))
+    except ValueError:
+        return Broken("not valid JSON: a number of thousands of digits")
     return row if isinstance(row, dict) else Broken(f"not a JSON object but {type(row).__name__}")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Raises BadRowError for a key that stands twice, of which Python would keep the last alone."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise BadRowError("a key stands twice in one JSON object")
+    return made
 
 
 def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[Place, Mapping[str, Any]]]:
     csv.field_size_limit(2**31 - 1)
+    line = 1
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
-            names = list(reader.fieldnames or ())
-            doubled = sorted({name for name in names if names.count(name) > 1})
-            if doubled:
-                raise SimstudentError(f"{path}: the header names {', '.join(map(repr, doubled))} twice")
-            for row in reader:
-                place = f"{path.name}, line {reader.line_num}"
-                if None in row or any(value is None for value in row.values()):
-                    yield place, Broken(f"not {len(names)} columns as in the header")
-                else:
-                    yield place, row
-    except UnicodeDecodeError as error:
-        raise SimstudentError(f"{path}: not UTF-8 text ({error}); convert it, e.g. iconv -t utf-8") from None
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            names = next(reader, [])
+            _check_header(path, names)
+            line = reader.line_num + 1  # where the next row begins; it may go on over several lines
+            for cells in reader:
+                place = f"{path.name}, line {line}"
+                line = reader.line_num + 1
+                if len(cells) == len(names):
+                    yield place, dict(zip(names, cells, strict=True))
+                elif cells:
+                    yield place, Broken(f"{len(cells)} columns, not {len(names)} as in the header")
+    except UnicodeDecodeError:
+        raise SimstudentError(
+            f"{path}: not UTF-8 text, at line {line} or after; convert it, e.g. iconv -t utf-8"
+        ) from None
     except csv.Error as error:
-        raise SimstudentError(f"{path}: not a readable CSV file ({error})") from None
+        raise SimstudentError(
+            f"{path}: not a readable CSV file; in the row that begins in line {line}: {error}"
+        ) from None
+
+
+def _check_header(path: Path, names: Sequence[str]) -> None:
+    """Raises SimstudentError for a first line that names no columns, without telling what stands in it."""
+    if any(re.search(r"@|^[\d.,:\s-]*$|[\n(=]", name) or len(name) > 80 for name in names):
+        raise SimstudentError(
+            f"{path}: its first line is no header (an empty or long cell, a number, an address or a program in it); "
+            "put a line with the columns' names first"
+        )
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise SimstudentError(f"{path}: the header names {', '.join(map(repr, doubled))} twice; rename one")
 
 
 def parquet_groups(path: Path) -> int:
@@ -212,110 +286,39 @@ def parquet_groups(path: Path) -> int:
 
 def parquet_rows(unit: Unit) -> Iterator[tuple[Place, Mapping[str, Any]]]:
     import pyarrow
-    import pyarrow.parquet
 
     number = 0
     try:
-        with pyarrow.parquet.ParquetFile(unit.path) as file:
-            groups = range(unit.start, file.num_row_groups if unit.stop is None else unit.stop)
-            number = sum(file.metadata.row_group(group).num_rows for group in range(unit.start))
-            for batch in file.iter_batches(batch_size=256, row_groups=list(groups)):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{unit.path.name}, row {number}", row
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        for first, batch in parquet_batches(unit):
+            for number, row in enumerate(batch.to_pylist(), first):
+                yield f"{unit.path.name}, row {number}", row
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise SimstudentError(f"{unit.path}: not a readable Parquet file after row {number} ({error})") from None
 
 
-def value_of(row: Mapping[str, Any], name: str) -> Any:
-    """A cell. Raises BadRowError when there is no such column."""
-    if name not in row:
-        raise BadRowError(f"no column '{name}'; {closest(name, [str(k) for k in row])}")
-    return row[name]
+def parquet_batches(unit: Unit) -> Iterator[tuple[int, pyarrow.RecordBatch]]:
+    """(number of its first row, columns) for a few hundred rows at a time, whatever the size of a row group.
 
-
-def text_of(row: Mapping[str, Any], name: str, *, allow_empty: bool = False) -> str:
-    """A cell as text. Raises BadRowError when it is missing, not text, or cannot be written as UTF-8."""
-    value = value_of(row, name)
-    if value is None or (value == "" and not allow_empty):
-        raise BadRowError(f"'{name}' is missing")
-    if isinstance(value, bool | list | dict | bytes):
-        raise BadRowError(f"'{name}' should be text, not {type(value).__name__}")
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    text = value.isoformat() if hasattr(value, "isoformat") else str(value)
-    if not text.isascii() and re.search("[\ud800-\udfff]", text):
-        raise BadRowError(f"'{name}' holds half a character (a lone surrogate)")
-    return text
-
-
-def code_of(row: Mapping[str, Any], name: str, *, allow_missing: bool = False) -> str:
-    """A program, its line ends ``\\n``. Raises BadRowError as `text_of`, and for NUL bytes."""
-    if allow_missing and value_of(row, name) is None:
-        return ""
-    return program(text_of(row, name, allow_empty=True), name)
-
-
-def program(text: str, name: str) -> str:
-    """A program's text as records hold it. Raises BadRowError, naming the column, for NUL bytes."""
-    code = normalise_newlines(text)
-    if "\x00" in code:
-        raise BadRowError(f"'{name}' holds NUL bytes")
-    return code
-
-
-def number_of(row: Mapping[str, Any], name: str) -> float:
-    """A cell as a finite number. Raises BadRowError."""
-    value = value_of(row, name)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise BadRowError(f"'{name}' should be a number, not {value!r:.60}") from None
-    if not math.isfinite(number):
-        raise BadRowError(f"'{name}' is not a finite number")
-    return number
-
-
-def grade_of(row: Mapping[str, Any], name: str, full: float) -> float | None:
-    """The grade in [0, 1]; an empty cell means not graded. Raises BadRowError."""
-    if value_of(row, name) in (None, ""):
-        return None
-    grade = number_of(row, name) / full
-    if not 0 <= grade <= 1 + 1e-9:
-        raise BadRowError(f"'{name}' is {row[name]!r}, outside 0 to {full:g}")
-    return min(grade, 1.0)
-
-
-def time_of(row: Mapping[str, Any], name: str) -> str | None:
-    """A time as ISO 8601 text; an empty cell means unknown. Raises BadRowError."""
-    value = value_of(row, name)
-    return None if value in (None, "") else timestamp(value, name)
-
-
-def timestamp(value: Any, name: str) -> str:
-    """A time as ISO 8601 text: of a datetime, of ISO text (kept as it is), or of seconds or milliseconds since 1970.
-
-    Raises BadRowError, naming the column.
+    Times are in microseconds, as Python's are. Raises SimstudentError for columns of the same name, and pyarrow's
+    errors for a damaged file.
     """
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    text = str(value).strip()
-    if re.fullmatch(r"\d{9,14}(\.\d+)?", text) and not isinstance(value, bool):
-        seconds = float(text) / (1000 if float(text) >= 1e11 else 1)
-        return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()
-    try:
-        datetime.datetime.fromisoformat(text)
-    except ValueError:
-        raise BadRowError(f"'{name}' is not a time in ISO 8601, such as 2025-10-01T09:12:00: {text!r:.40}") from None
-    return text
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(unit.path, buffer_size=1 << 20) as file:
+        schema = file.schema_arrow
+        doubled = sorted({name for name in schema.names if schema.names.count(name) > 1})
+        if doubled:
+            raise SimstudentError(f"{unit.path}: two columns are named {', '.join(map(repr, doubled))}; rename one")
+        made = pa.schema([(f.name, _microseconds(f.type)) for f in schema])
+        groups = range(unit.start, file.num_row_groups if unit.stop is None else unit.stop)
+        number = 1 + sum(file.metadata.row_group(group).num_rows for group in range(unit.start))
+        for batch in file.iter_batches(batch_size=256, row_groups=list(groups)):
+            yield number, batch if made == schema else batch.cast(made, safe=False)
+            number += batch.num_rows
 
 
-def plain(value: Any) -> Any:
-    """A cell as a JSON value, for `Submission.more`."""
-    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(name): plain(item) for name, item in value.items()}
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+def _microseconds(kind: pyarrow.DataType) -> pyarrow.DataType:
+    import pyarrow as pa
+
+    return pa.timestamp("us", kind.tz) if pa.types.is_timestamp(kind) and kind.unit == "ns" else kind

@@ -28,7 +28,7 @@ def section(source: dict[str, Any], **more: Any) -> DataSection:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made, place = course.load(), tmp_path_factory.mktemp("dataset")
     part = dataset.write_part(place / "part-000000.parquet", made.trajectories)
-    dataset.finish(place, made.assignments, [part], {})
+    dataset.finish(place, (a.to_dict() for a in made.assignments.values()), [part], {})
     return place
 
 

@@ -17,7 +17,7 @@ from simstudent.data.dataset import trajectories
 from simstudent.data.load import Log, open_log
 from simstudent.data.privacy import PrivacySection
 from simstudent.data.records import Trajectory
-from simstudent.data.regrade import Agreement, rewrite
+from simstudent.data.rewrite import Agreement, compare
 from simstudent.data.sources.falconcode import FalconCodeSource, FalconColumns
 from simstudent.errors import SimstudentError
 
@@ -82,7 +82,7 @@ def test_the_sample_is_graded_as_its_log_says_and_equal_in_both_forms() -> None:
     log, held = opened(source(files=SAMPLE / "hub"))
     agreement = Agreement()
     with Pool(2) as pool:
-        graded = list(rewrite(held[:6], log.assignments, pool, agreement))
+        graded = list(compare(held[:6], log.assignments, pool, agreement))
     assert agreement.share == 1.0
     assert any("Error Occurred:" in (s.feedback or "") for t in graded for s in t.submissions)
 
@@ -250,7 +250,7 @@ def first(**values: str) -> Any:
         ({"code_samples": None}, r"no table fits '\*code_samples\*'"),
         ({"runs": first(code_hash="x")}, r"runs.csv, line 2: no program with the hash 'x'"),
         ({"runs": first(problem_id="lab0")}, r"line 2: problem 'lab0' of course '2' is not in the problems' table"),
-        ({"runs": first(score="21")}, r"line 2: 'score' is '21', outside 0 to 20"),
+        ({"runs": first(score="21")}, r"line 2: 'score' is outside 0 to 20"),
         ({"problems": first(prompt="")}, r"problems.csv, line \d+: 'prompt' is missing"),
         ({"problems": lambda n, row: {**row, "id": "x"}}, "problem 'x' of course '2' stands twice, differently"),
         ({"courses": first(year="")}, r"courses.csv, line 2: 'year' is missing"),

@@ -118,7 +118,7 @@ def test_damaged_rows_stop_or_are_counted(old: str, new: str, reason: str, copy:
     edit(copy / "all_submissions_consolidated.csv", old, new)
     with pytest.raises(SimstudentError) as caught:
         read(copy)
-    assert "all_submissions_consolidated.csv, line 4: " in str(caught.value)
+    assert "all_submissions_consolidated.csv, line 2: " in str(caught.value)
     assert reason in str(caught.value)
     assert len(read(copy, on_bad_row="skip")[1]) == 1
 

@@ -134,8 +134,8 @@ def test_a_bom_and_empty_cells_written_as_na_are_read(copy: Path) -> None:
 DAMAGE: list[tuple[str, str, str, str]] = [
     ("MainTable.csv", ",c3,", ",c99,", "code state 'c99' is not in CodeStates.csv"),
     ("MainTable.csv", "Submit,e9,", "Submit,e3,", "event 'e3' stands twice"),
-    ("MainTable.csv", "Submit,e9,9,", "Submit,e9,nine,", "'Order' should be a number, not 'nine'"),
-    ("MainTable.csv", "Submit,e9,9,", "Submit,e9,,", "'Order' should be a number, not ''"),
+    ("MainTable.csv", "Submit,e9,9,", "Submit,e9,nine,", "'Order' should be a number, but is text like 'aaaa'"),
+    ("MainTable.csv", "Submit,e9,9,", "Submit,e9,,", "'Order' should be a number, but is text like ''"),
     ("MainTable.csv", "Submit,e9,9,ann,", "Submit,e9,9,,", "'SubjectID' is missing"),
     ("MainTable.csv", "2025-09-01T09:04:00,-0500,double,week1", "2025-09-01T09:04:00,-0500,,", "is empty"),
     ("MainTable.csv", "2025-09-01T09:04:00,", "yesterday,", "'ServerTimestamp' is not a time"),

@@ -98,9 +98,9 @@ BROKEN: list[tuple[Any, str]] = [
     ({"student": "s", "assignment": "a", "cod": "x", "time": "t", "grade": 0}, "did you mean 'cod'"),
     ({**ROWS[0], "student": ""}, "'student' is missing"),
     ({**ROWS[0], "student": "  "}, "'student' is empty"),
-    ({**ROWS[0], "grade": "high"}, "'grade' should be a number, not 'high'"),
-    ({**ROWS[0], "grade": 250}, "outside 0 to 100"),
-    ({**ROWS[0], "grade": -1}, "outside 0 to 100"),
+    ({**ROWS[0], "grade": "high"}, "'grade' should be a number, but is text like 'aaaa'"),
+    ({**ROWS[0], "grade": 250}, "'grade' is outside 0 to 100"),
+    ({**ROWS[0], "grade": -1}, "'grade' is outside 0 to 100"),
     ({**ROWS[0], "grade": float("nan")}, "not a finite number"),
     ({**ROWS[0], "code": ["x"]}, "should be text, not list"),
     ({**ROWS[0], "code": "a\x00b"}, "NUL bytes"),
@@ -139,7 +139,7 @@ def test_a_row_that_is_not_utf8_is_named(tmp_path: Path) -> None:
 def test_a_short_csv_row_is_named(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text("student,assignment,code\ns,a,x\ns,a\n", encoding="utf-8")
-    with pytest.raises(SimstudentError, match=r"log.csv, line 3: not 3 columns"):
+    with pytest.raises(SimstudentError, match=r"log.csv, line 3: 2 columns, not 3"):
         load(source(path, columns=Columns()))
 
 

@@ -16,7 +16,7 @@ from graders.extract import normalise_newlines
 from simstudent.data import rows
 from simstudent.data.pieces import Piece
 from simstudent.data.records import Assignment, Submission
-from simstudent.data.rows import BadRowError, Skips, Unit, code_of, grade_of, number_of, text_of, timestamp
+from simstudent.data.rows import BadRowError, Skips, Unit, code_of, grade_of, id_of, number_of, text_of, timestamp
 from simstudent.errors import SimstudentError
 from simstudent.section import Section, expand
 
@@ -93,9 +93,7 @@ def pieces(source: TableSource, unit: Unit, known: dict[str, Assignment], skips:
 
 
 def _piece(row: Mapping[str, Any], columns: Columns, place: str) -> Piece:
-    student, assignment = text_of(row, columns.student), text_of(row, columns.assignment)
-    if not student.strip() or not assignment.strip():
-        raise BadRowError(f"'{columns.student if not student.strip() else columns.assignment}' is empty")
+    student, assignment = id_of(row, columns.student), id_of(row, columns.assignment)
     submission = Submission(
         code_of(row, columns.code),
         None if columns.time is None else timestamp(text_of(row, columns.time), columns.time),
@@ -118,6 +116,7 @@ def described(path: Path, columns: AssignmentColumns, language: str = "python") 
         raise SimstudentError(f"assignments file {path} does not exist; set data.source.assignments")
     if path.suffix.lower() not in (".jsonl", ".ndjson"):
         raise SimstudentError(f"{path}: assignments are read from JSONL only (one assignment a line)")
+    rows.check_text(path)
     for place, row in rows.json_lines(Unit(path)):
         try:
             assignment = _assignment(row, columns, language)
@@ -130,7 +129,7 @@ def described(path: Path, columns: AssignmentColumns, language: str = "python") 
 
 
 def _assignment(row: Mapping[str, Any], columns: AssignmentColumns, language: str) -> Assignment:
-    name, statement = text_of(row, columns.id), normalise_newlines(text_of(row, columns.statement))
+    name, statement = id_of(row, columns.id), normalise_newlines(text_of(row, columns.statement))
     if not row.get(columns.tests):
         return Assignment(name, statement, language)
 
