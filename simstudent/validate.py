@@ -17,7 +17,7 @@ def notes(recipe: Recipe) -> list[str]:
                 found.append(f"data file {path} is not here")
         if source.assignments is None:
             found.append("no data.source.assignments: without tests there is no feedback from graders and no rollout")
-    for key in ("files", "release"):
+    for key in ("files", "release", "rollouts"):
         place = getattr(source, key, None)
         if place is not None and not place.exists() and not set("*?[") & set(place.name):
             found.append(f"data.source.{key}: {place} is not here")

@@ -15,8 +15,8 @@ from simstudent.data.dataset import trajectories
 from simstudent.data.load import Log, open_log
 from simstudent.data.privacy import PrivacySection
 from simstudent.data.records import Trajectory
-from simstudent.data.select import select
 from simstudent.data.sources.pencilcode import PencilCodeSource, TraceColumns
+from simstudent.data.steps import drop_unchanged
 from simstudent.data.trace_text import parse
 from simstudent.errors import SimstudentError
 
@@ -111,8 +111,8 @@ def test_the_forms_of_the_sample_agree() -> None:
     assert len({t.student for t in rows}) == 30
 
     def states(held: tuple[Trajectory, ...]) -> dict[str, list[tuple[Any, ...]]]:
-        kept, _ = select(held, ["drop_unchanged"])
-        return {t.key: [(s.code, s.time) for s in t.submissions] for t in kept}
+        kept = map(drop_unchanged, held)
+        return {t.key: [(s.code, s.time) for s in t.submissions] for t in kept if t is not None}
 
     assert states(rows) == states(events)
     assert {s.more["split"] for t in rows for s in t.submissions} == {"train"}
