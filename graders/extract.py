@@ -9,7 +9,7 @@ _BLOCK = re.compile(r"^(?P<ticks>`{3,})(?P<info>[^\n`]*)\n(?P<code>.*?)\n?^(?P=t
 
 def normalise_newlines(text: str) -> str:
     """``\\r\\n`` and ``\\r`` as ``\\n``. The only normaliser of programs; every source goes through it."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def extract_block(answer: str) -> tuple[str, str] | None:

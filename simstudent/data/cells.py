@@ -31,6 +31,8 @@ def value_of(row: Mapping[str, Any], name: str) -> Any:
 def text_of(row: Mapping[str, Any], name: str, *, allow_empty: bool = False) -> str:
     """A cell as text. Raises BadRowError when it is missing, not text, or cannot be written as UTF-8."""
     value = value_of(row, name)
+    if type(value) is str and value and value.isascii():  # nearly all of them
+        return value
     if value is None or (value == "" and not allow_empty) or (isinstance(value, float) and math.isnan(value)):
         raise BadRowError(f"'{name}' is missing")
     if isinstance(value, bool | list | dict):
@@ -126,11 +128,11 @@ def timestamp(value: Any, name: str) -> str:
     """
     if isinstance(value, datetime.date):
         return value.isoformat()
+    if type(value) is int and 10**8 <= value < 10**11:  # as below, without a detour over text
+        return datetime.datetime.fromtimestamp(_checked(value, name), datetime.UTC).isoformat()
     text = str(value).strip()
-    if re.fullmatch(r"\d{9,14}(\.\d+)?", text):
-        seconds = float(text) / (1000 if float(text) >= 1e11 else 1)
-        if seconds > _YEAR_2200:
-            raise BadRowError(f"'{name}' would be after the year 2200 as milliseconds; write it in ISO 8601")
+    if _EPOCH.fullmatch(text):
+        seconds = _checked(float(text) / (1000 if float(text) >= 1e11 else 1), name)
         return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()
     try:
         datetime.datetime.fromisoformat(text)
@@ -140,7 +142,14 @@ def timestamp(value: Any, name: str) -> str:
     return text
 
 
+_EPOCH = re.compile(r"\d{9,14}(\.\d+)?")
 _YEAR_2200 = 7_258_118_400
+
+
+def _checked(seconds: float, name: str) -> float:
+    if seconds > _YEAR_2200:
+        raise BadRowError(f"'{name}' would be after the year 2200, in seconds or milliseconds; write it in ISO 8601")
+    return seconds
 
 
 def plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -149,12 +149,25 @@ class Rows:
 
         if self._held:
             held, self._held, self._size = self._held, [], 0
-            self.add_batch(pyarrow.RecordBatch.from_pylist(held, self.schema))
+            columns = [_column([row.get(field.name) for row in held], field.type) for field in self.schema]
+            self.add_batch(pyarrow.RecordBatch.from_arrays(columns, schema=self.schema))
 
     def add_batch(self, batch: pyarrow.RecordBatch) -> None:
         """Write rows that are columns already, as a row group."""
         self._writer.write_batch(batch)
         self.count += batch.num_rows
+
+
+def _column(values: list[Any], kind: pyarrow.DataType) -> pyarrow.Array:
+    """``values`` as a column: what ``pyarrow.array`` makes, in half the time for lists of records."""
+    import pyarrow as pa
+
+    if not (pa.types.is_list(kind) and pa.types.is_struct(kind.value_type)) or None in values:
+        return pa.array(values, kind)
+    offsets = pa.array([0, *accumulate(map(len, values))], pa.int32())
+    records, fields = list(chain.from_iterable(values)), list(kind.value_type)
+    held = [_column([record[field.name] for record in records], field.type) for field in fields]
+    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(held, fields=fields), type=kind)
 
 
 def manifest(folder: Path) -> dict[str, Any]:

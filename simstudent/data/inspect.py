@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import heapq
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from simstudent.data.pieces import instant
 from simstudent.data.records import Assignment, Submission, Trajectory
 from simstudent.data.split import position
 
@@ -66,9 +68,9 @@ class Summary:
         else:
             self.grades[math.floor(s.grade * BINS)] += 1
         if s.time is not None:
-            self.days[s.time[:10]] += 1
-            self.first = s.time if self.first is None else min(self.first, s.time)
-            self.last = s.time if self.last is None else max(self.last, s.time)
+            self.days[datetime.datetime.fromisoformat(s.time).date().isoformat()] += 1
+            self.first = s.time if self.first is None else min(self.first, s.time, key=instant)
+            self.last = s.time if self.last is None else max(self.last, s.time, key=instant)
 
     @property
     def submissions(self) -> int:

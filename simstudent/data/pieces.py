@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from simstudent.data.records import Assignment, Submission, Trajectory, outcome_of
 from simstudent.data.rows import BadRowError, Place, Skips
@@ -60,7 +61,8 @@ def merge(pieces: Sequence[Piece], source: str) -> Trajectory:
     submissions = [s for piece in pieces for s in piece.submissions]
     order: list[float] = [number for piece in pieces for number in piece.order]
     if len(order) != len(submissions):
-        order = _instants([s.time for s in submissions])
+        times = [s.time for s in submissions]
+        order = [] if _ascending(times) else _instants(times)
     if order:
         places = sorted(range(len(submissions)), key=order.__getitem__)  # stable
         submissions = [submissions[place] for place in places]
@@ -72,6 +74,14 @@ def instant(time: str) -> float:
     """A time as seconds since 1970. One without a time zone counts as UTC: only the order matters."""
     known = datetime.datetime.fromisoformat(time)
     return (known if known.tzinfo else known.replace(tzinfo=datetime.UTC)).timestamp()
+
+
+def _ascending(times: Sequence[str | None]) -> bool:
+    """Whether times are in order by their text already: all of one form, as ``2025-10-01T09:12:00+00:00``."""
+    known = [time for time in times if time is not None]
+    if len(known) < len(times) or len({(len(time), time[4:5], time[10:11], time[19:]) for time in known}) > 1:
+        return False
+    return len(known[0]) in (19, 20, 25) and known[0][4:5] == "-" and all(a <= b for a, b in pairwise(known))
 
 
 def _instants(times: Sequence[str | None]) -> list[float]:

@@ -160,7 +160,7 @@ class Veil:
         if self.secret is not None:
             raw, student = piece.student, pseudonym(self.secret, piece.student)
             kept = tuple(_renamed(s, raw, student) for s in piece.submissions)
-            piece = dataclasses.replace(piece, student=student, submissions=kept)
+            piece = Piece(student, piece.assignment, kept, piece.place, piece.order)
         if self.section.scrub:
             piece = dataclasses.replace(piece, submissions=tuple(map(self._scrubbed, piece.submissions)))
         return piece
@@ -187,7 +187,7 @@ class Veil:
 
 def _renamed(s: Submission, raw: str, student: str) -> Submission:
     """A further column that holds the student's id holds the pseudonym instead."""
-    if not any(str(value) == raw for value in s.more.values()):
+    if not s.more or not any(str(value) == raw for value in s.more.values()):
         return s
     return dataclasses.replace(s, more={k: student if str(v) == raw else v for k, v in s.more.items()})
 

@@ -45,12 +45,12 @@ class Disagreement:
             "submission": self.number,
             "logged": self.logged,
             "verdict": self.verdict,
-            **self.grade.to_dict(),
+            "grade": self.grade.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Disagreement:
-        return cls(raw["key"], raw["submission"], raw["logged"], Grade.from_dict(raw))
+        return cls(raw["key"], raw["submission"], raw["logged"], Grade.from_dict(raw["grade"]))
 
 
 def _full(score: float) -> bool:
