@@ -11,6 +11,7 @@ from graders.problem import (
     ProblemError,
     ProgramTest,
     TestOutcome,
+    exception,
     outcomes,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "ProblemError",
     "ProgramTest",
     "TestOutcome",
+    "exception",
     "grade",
     "grade_async",
     "grade_many",

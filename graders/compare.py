@@ -43,7 +43,31 @@ def compiles(code: str) -> bool:
 
 def same_text(a: str, b: str) -> bool:
     """Whether two texts are the same but for white space at the end of lines and blank lines before and after."""
-    return a == b or _lines(a) == _lines(b)
+    return a == b or trimmed(a) == trimmed(b)
+
+
+def trimmed(text: str) -> str:
+    """A text without white space at the end of lines and blank lines before and after: equal for ``same_text``."""
+    return "\n".join(_lines(text))
+
+
+def edit_distance(a: str, b: str) -> int:
+    """How many characters to delete and insert to get from one text to the other (Indel distance). Symmetric."""
+    # What both begin and end with belongs to a longest common subsequence; novices' edits leave little beside it.
+    head = _shared(a, b)
+    a, b = a[head:], b[head:]
+    tail = _shared(a[::-1], b[::-1])
+    a, b = a[: len(a) - tail], b[: len(b) - tail]
+    return len(a) + len(b) - 2 * _common(a, b)
+
+
+def _shared(a: str, b: str) -> int:
+    """The length of the longest common beginning."""
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if a[low:middle] == b[low:middle] else (low, middle - 1)
+    return low
 
 
 def edit_similarity(a: str, b: str) -> float:

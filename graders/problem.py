@@ -280,3 +280,8 @@ _LETTERS: dict[str, str] = {"pass": "P", "wrong": "W", "error": "E", "timeout": 
 def outcomes(grade: Grade) -> str:
     """The per-test outcome vector as text, a letter a test: P(ass) W(rong) E(rror) T(imeout) M(emory) - (not run)."""
     return "".join(_LETTERS[t.status] for t in grade.tests)
+
+
+def exception(grade: Grade) -> str | None:
+    """The class of the first exception that a test met (or loading the program), None where there was none."""
+    return next((test.error for test in grade.tests if test.error), None)

@@ -226,7 +226,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _report(folder: Path, resamples: int, cell: str | None = None) -> None:
-    """Figures of a rollout folder: metrics.json and table.md beside the JSONL files, and the table on the terminal.
+    """Figures of a rollout folder: metrics.json, figures.csv and table.md beside the JSONL files, and on the terminal.
 
     ``cell``: of this part of the test side only, into files of its own.
     """
@@ -234,8 +234,10 @@ def _report(folder: Path, resamples: int, cell: str | None = None) -> None:
 
     from rich.console import Console
 
-    from simstudent.evaluation import tables
+    from simstudent.evaluation.files import to_csv, to_json
     from simstudent.evaluation.metrics import evaluate
+    from simstudent.evaluation.tables import render, to_markdown
+    from simstudent.evaluation.words import explain
     from simstudent.rollout.run import read_rollouts, read_settings
     from simstudent.runs import write_json
 
@@ -248,12 +250,14 @@ def _report(folder: Path, resamples: int, cell: str | None = None) -> None:
             raise SimstudentError(f"no rollout in {folder} is of the cell {cell}; cells: {', '.join(cells) or 'none'}")
     figures = evaluate(rollouts, resamples=resamples, codebleu=codebleu)
     suffix = "" if cell is None else f"-{cell}"
-    write_json(folder / f"metrics{suffix}.json", tables.to_json(figures))
-    (folder / f"table{suffix}.md").write_text(tables.to_markdown(figures), encoding="utf-8")
-    Console().print(tables.render(figures))
-    _say(tables.explain(figures))
+    write_json(folder / f"metrics{suffix}.json", to_json(figures))
+    (folder / f"table{suffix}.md").write_text(to_markdown(figures), encoding="utf-8")
+    (folder / f"figures{suffix}.csv").write_text(to_csv(figures), encoding="utf-8")
+    for table in render(figures):
+        Console().print(table)
+    _say(explain(figures))
     if read_settings(folder).get("source") == "course":
         _say("All of these students are made up (the course that comes with simstudent): no figure is about real ones.")
     if not codebleu:
         _say('CodeBLEU was left out, it is not installed: pip install "simstudent[codebleu]"')
-    _say(f"Figures: {folder / f'metrics{suffix}.json'} and table{suffix}.md")
+    _say(f"Figures: {folder / f'table{suffix}.md'}, figures{suffix}.csv and metrics{suffix}.json")

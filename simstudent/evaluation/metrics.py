@@ -14,26 +14,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from simstudent.errors import SimstudentError
-from simstudent.evaluation.rows import (
-    ROLLOUT_MEASURES,
-    STEP_MEASURES,
-    RolloutRow,
-    Row,
-    Unit,
-    check,
-    rollout_rows,
-    step_rows,
-    unit,
-    usable,
-    with_codebleu,
-)
+from simstudent.evaluation.calibration import Calibration, calibrations
+from simstudent.evaluation.comparison import Comparison, comparisons
+from simstudent.evaluation.realism import Realism, realism
 from simstudent.evaluation.statistics import (
     LEVEL,
+    Array,
     Estimate,
     Sample,
     Totals,
@@ -43,6 +33,10 @@ from simstudent.evaluation.statistics import (
     paper,
     resample,
 )
+from simstudent.evaluation.steps import STEP_MEASURES, check
+from simstudent.evaluation.strata import Stratum, strata
+from simstudent.evaluation.totals import Evidence, evidence, partners, totals
+from simstudent.evaluation.wholes import ROLLOUT_MEASURES
 from simstudent.rollout.records import Rollout
 
 REPEAT_LAST = "repeat-last"
@@ -69,6 +63,10 @@ class Counts:
     truncated: int
     stops: Mapping[str, int]
 
+    @property
+    def used(self) -> int:
+        return self.rollouts - self.errors
+
 
 @dataclass(frozen=True, slots=True)
 class Skill:
@@ -82,10 +80,11 @@ class Skill:
 
 @dataclass(frozen=True, slots=True)
 class MethodFigures:
-    """All figures of one method; keys are names of measures (``rows.Row`` and ``rows.RolloutRow`` define them).
+    """All figures of one method; keys are names of measures (docs/metrics.md defines them).
 
     ``paper``, ``degradation``: the paper's table. ``micro``: means over all values. ``by_step``: a curve per
     measure, its first entry being step 1. ``skill``: empty when the baseline is absent, or for the baseline.
+    ``realism``: distances to the real students as a population, by name. ``strata``: figures of parts of the starts.
     """
 
     method: str
@@ -95,13 +94,21 @@ class MethodFigures:
     micro: Mapping[str, Estimate]
     by_step: Mapping[str, tuple[Estimate, ...]]
     skill: Mapping[str, Skill]
+    realism: Mapping[str, Realism]
+    strata: tuple[Stratum, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of all methods, in the order in which the methods first appear, and how they were computed."""
+    """The figures of all methods, in the order in which the methods first appear, and how they were computed.
+
+    ``comparisons``: each two methods, on the steps that both cover. ``calibration``: which temperature is nearest to
+    the students, of methods that were rolled out at several.
+    """
 
     methods: tuple[MethodFigures, ...]
+    comparisons: tuple[Comparison, ...]
+    calibration: tuple[Calibration, ...]
     baseline: str
     resamples: int
     seed: int
@@ -136,85 +143,58 @@ def evaluate(
     if resamples < 1:
         raise SimstudentError(f"resamples must be at least 1, not {resamples}")
     check(rollouts)
-    names = list(dict.fromkeys(rollout.method for rollout in rollouts))
-    kept = sorted((r for r in rollouts if usable(r)), key=unit)
-    rows = [row for rollout in kept for row in step_rows(rollout)]
-    if codebleu:
-        rows = with_codebleu(rows, kept, language)
-    of_method: dict[str, list[Row]] = {name: [] for name in names}
-    for row in rows:
-        of_method[row.method].append(row)
+    found = evidence(rollouts, codebleu=codebleu, language=language)
+    against = next((e for e in found if e.method == baseline), None)
     methods = []
-    for name in names:
-        all_of_it = [rollout for rollout in rollouts if rollout.method == name]
-        good = [rollout for rollout in kept if rollout.method == name]
-        counts = _counts(all_of_it, good)
-        against = [] if name == baseline else of_method.get(baseline, [])
-        methods.append(_figures(counts, name, of_method[name], rollout_rows(good), against, resamples, seed))
-    return Figures(tuple(methods), baseline, resamples, seed, LEVEL, codebleu, language)
+    for own in found:
+        counts = _counts([r for r in rollouts if r.method == own.method], own.rollouts)
+        methods.append(_figures(counts, own, None if own is against else against, resamples, seed))
+    return Figures(
+        tuple(methods),
+        comparisons(found, resamples=resamples, seed=seed),
+        calibrations({m.method: m.micro for m in methods}),
+        baseline,
+        resamples,
+        seed,
+        LEVEL,
+        codebleu,
+        language,
+    )
 
 
-def _figures(
-    counts: Counts,
-    method: str,
-    rows: Sequence[Row],
-    whole: Sequence[RolloutRow],
-    baseline: Sequence[Row],
-    resamples: int,
-    seed: int,
-) -> MethodFigures:
-    students = sorted({row.unit[0] for row in whole})
-    steps = max((row.k for row in rows), default=1)
-    quantities = {m: _totals(rows, [getattr(row, m) for row in rows], students, steps) for m in STEP_MEASURES}
-    quantities |= {m: _totals(whole, [getattr(row, m) for row in whole], students, 1) for m in ROLLOUT_MEASURES}
-    for measure in SKILL_MEASURES if baseline else ():
-        quantities |= _beside(rows, baseline, measure, students, steps)
+def _figures(counts: Counts, own: Evidence, baseline: Evidence | None, resamples: int, seed: int) -> MethodFigures:
+    steps = int(own.steps.k.max(initial=1))
+    beside = None if baseline is None else partners(own, baseline)
+
+    def by_step(column: Array) -> Totals:
+        return totals(column, own.step_student, len(own.students), own.steps.k, steps)
+
+    quantities = {m: by_step(own.steps.values[m]) for m in STEP_MEASURES}
+    quantities |= {m: totals(own.wholes.values[m], own.student, len(own.students)) for m in ROLLOUT_MEASURES}
+    differences: dict[str, Array] = {}
+    if baseline is not None and beside is not None:
+        for m in SKILL_MEASURES:
+            mine, theirs = own.steps.values[m], np.append(baseline.steps.values[m], np.nan)[beside]
+            differences[m] = mine - theirs
+            both = np.isnan(differences[m])
+            quantities |= {
+                f"difference {m}": by_step(differences[m]),
+                f"own {m}": by_step(np.where(both, np.nan, mine)),
+                f"baseline {m}": by_step(np.where(both, np.nan, theirs)),
+            }
     sample = resample(quantities, resamples=resamples, seed=seed)
     return MethodFigures(
-        method,
+        own.method,
         counts,
         # The paper's coverage is one ratio over all steps; only GP and CB are averaged over steps.
         paper={m: estimate(sample, m, micro if m == "coverage" else paper) for m in PAPER_MEASURES},
         degradation={m: estimate(sample, m, degradation) for m in PAPER_MEASURES},
         micro={m: estimate(sample, m, micro) for m in (*STEP_MEASURES, *ROLLOUT_MEASURES)},
         by_step={m: tuple(estimate(sample, m, micro, step) for step in range(steps)) for m in STEP_MEASURES},
-        skill={m: _skill(sample, m) for m in SKILL_MEASURES if baseline},
+        skill={m: _skill(sample, m) for m in differences},
+        realism=realism(own, resamples=resamples, seed=seed),
+        strata=strata(own, differences.get("grade_proximity"), resamples=resamples, seed=seed),
     )
-
-
-def _totals(
-    rows: Sequence[Row | RolloutRow], values: Sequence[float | None], students: Sequence[str], steps: int
-) -> Totals:
-    """Sums and counts per student and step of the values that are there."""
-    number = {student: i for i, student in enumerate(students)}
-    known = [(row, value) for row, value in zip(rows, values, strict=True) if value is not None]
-    cells = np.array([number[row.unit[0]] * steps + getattr(row, "k", 1) - 1 for row, _ in known], dtype=np.intp)
-    size, shape = len(students) * steps, (len(students), steps)
-    sums = np.bincount(cells, np.array([value for _, value in known], dtype=np.float64), minlength=size)
-    counts = np.bincount(cells, minlength=size).astype(np.float64)
-    return Totals(sums.astype(np.float64).reshape(shape), counts.reshape(shape))
-
-
-def _beside(
-    rows: Sequence[Row], baseline: Sequence[Row], measure: str, students: Sequence[str], steps: int
-) -> dict[str, Totals]:
-    """Totals of a measure, of the baseline's and of the difference, over pairs for which both have a value."""
-    samples: dict[tuple[Any, ...], dict[int, float | None]] = {}
-    for row in baseline:
-        samples.setdefault((*row.unit[:3], row.k), {})[row.unit[3]] = getattr(row, measure)
-    paired = []
-    for row in rows:
-        others, own = samples.get((*row.unit[:3], row.k), {}), getattr(row, measure)
-        # A deterministic baseline is rolled out once and stands beside every sample of a sampling method.
-        other = next(iter(others.values())) if len(others) == 1 else others.get(row.unit[3])
-        if other is not None and own is not None:
-            paired.append((row, own, other))
-    matched = [row for row, _, _ in paired]
-    return {
-        f"difference {measure}": _totals(matched, [own - base for _, own, base in paired], students, steps),
-        f"own {measure}": _totals(matched, [own for _, own, _ in paired], students, steps),
-        f"baseline {measure}": _totals(matched, [base for _, _, base in paired], students, steps),
-    }
 
 
 def _skill(sample: Sample, measure: str) -> Skill:
@@ -242,4 +222,4 @@ def _counts(rollouts: Sequence[Rollout], kept: Sequence[Rollout]) -> Counts:
     )
 
 
-__all__ = ["REPEAT_LAST", "Counts", "Figures", "MethodFigures", "Skill", "Unit", "evaluate"]
+__all__ = ["REPEAT_LAST", "Counts", "Figures", "MethodFigures", "Skill", "evaluate"]

@@ -1,37 +1,48 @@
-"""The figures as a table for the terminal, as Markdown, as JSON, and in plain words."""
+"""The figures as tables: for the terminal, and all of them as Markdown. The headline comes first, details after it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from simstudent.evaluation.details import calibration, comparisons, realism, strata
 from simstudent.evaluation.metrics import Figures, MethodFigures
+from simstudent.evaluation.numbers import number, parts, shown, table
+from simstudent.evaluation.realism import Realism
 from simstudent.evaluation.statistics import Estimate
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-FEW_STUDENTS = 20
+    from rich.text import Text
 
 Column = tuple[str, Callable[[MethodFigures], Estimate | None], bool]
 """Heading, the figure, and whether it is a difference (shown with its sign)."""
+
+STUDENTS = "the students"
 
 
 def _skill(measure: str) -> Callable[[MethodFigures], Estimate | None]:
     return lambda m: m.skill[measure].difference if measure in m.skill else None
 
 
+def _micro(heading: str, measure: str, signed: bool = False) -> Column:
+    return heading, lambda m: m.micro[measure], signed
+
+
 HEADLINE: Sequence[Column] = (
-    ("Cov", lambda m: m.paper["coverage"], False),
-    ("GP", lambda m: m.micro["grade_proximity"], False),
-    ("CB", lambda m: m.micro["codebleu"], False),
     ("skill GP", _skill("grade_proximity"), True),
     ("skill CB", _skill("codebleu"), True),
     ("skill tests", _skill("test_agreement"), True),
-    ("copies", lambda m: m.micro["repeats_previous"], False),
-    ("solved", lambda m: m.micro["solved_within_steps"], False),
+    _micro("copies", "repeats_previous"),
+    _micro("solved", "solved_within_steps"),
+    ("Cov", lambda m: m.paper["coverage"], False),
+    _micro("GP", "grade_proximity"),
+    _micro("CB", "codebleu"),
 )
+REAL = {"copies": "student_repeats_previous", "solved": "student_solved_within_steps"}
+"""Columns of the headline in which the students have a figure of their own."""
+SHORT = ("unchanged", "edit size", "attempts to success", "grade progression", "error types by stage")
+"""Populations that the terminal shows; the Markdown has all."""
 PAPER: Sequence[Column] = (
     ("Cov", lambda m: m.paper["coverage"], False),
     ("GP", lambda m: m.paper["grade_proximity"], False),
@@ -41,218 +52,171 @@ PAPER: Sequence[Column] = (
     ("ΔCB", lambda m: m.degradation["codebleu"], True),
 )
 BEHAVIOUR: Sequence[Column] = (
-    ("same outcome per test", lambda m: m.micro["test_agreement"], False),
-    ("exact match", lambda m: m.micro["exact_match"], False),
-    ("same program", lambda m: m.micro["same_program"], False),
-    ("copies", lambda m: m.micro["repeats_previous"], False),
-    ("students copy", lambda m: m.micro["student_repeats_previous"], False),
-    ("compiles", lambda m: m.micro["compiles"], False),
-    ("students' compile", lambda m: m.micro["student_compiles"], False),
-    ("solved", lambda m: m.micro["solved_within_steps"], False),
-    ("students solve", lambda m: m.micro["student_solved_within_steps"], False),
+    _micro("copies", "repeats_previous"),
+    _micro("students copy", "student_repeats_previous"),
+    _micro("compiles", "compiles"),
+    _micro("students' compile", "student_compiles"),
+    _micro("no program", "no_program"),
+    _micro("solved", "solved_within_steps"),
+    _micro("students solve", "student_solved_within_steps"),
+    _micro("gave up", "gave_up"),
+    _micro("students gave up", "student_gave_up"),
+    _micro("grade too high by", "grade_difference", True),
+)
+AGREEMENT: Sequence[Column] = (
+    _micro("same outcome per test", "test_agreement"),
+    _micro("failing tests (Jaccard)", "failing_tests_jaccard"),
+    _micro("same kind of error", "error_category_agreement"),
+    _micro("same exception", "exception_agreement"),
+    _micro("exact match", "exact_match"),
+    _micro("same program", "same_program"),
+)
+PARTS: Sequence[Column] = (
+    _micro("CodeBLEU", "codebleu"),
+    _micro("n-grams", "codebleu_ngram"),
+    _micro("weighted n-grams", "codebleu_weighted_ngram"),
+    _micro("syntax", "codebleu_syntax"),
+    _micro("data flow", "codebleu_dataflow"),
+)
+EDITS: Sequence[Column] = (
+    _micro("changes its program by", "edit"),
+    _micro("differs from the student's last by", "edit_from_student"),
+    _micro("students change theirs by", "student_edit"),
+    _micro("too much by", "edit_difference", True),
+)
+STYLE: Sequence[Column] = tuple(
+    _micro(f"{name}, {kind}", f"{style}_{column}", signed)
+    for style, name in (
+        ("lines", "lines"),
+        ("characters", "characters"),
+        ("ast_depth", "tree depth"),
+        ("ast_width", "width"),
+        ("ast_nodes", "nodes"),
+    )
+    for kind, column, signed in (("signed", "difference", True), ("absolute", "distance", False))
 )
 _READING = (
-    "Brackets: 95 % intervals, bootstrap over students ({resamples:,} resamples). GP and CB: means over covered pairs. "
-    "Skill: difference to {baseline} on the same pairs. Copies: the last program again. Solved: within the steps. "
+    "Brackets: 95 % intervals, bootstrap over students ({resamples:,} resamples). Skill: difference to {baseline} on "
+    "the same pairs (GP, CodeBLEU, outcome per test). Copies: the last program again. Solved: within the steps. "
+    "GP and CB: means over covered pairs. "
     "A dash: no value, or no interval (fewer than two students, or all alike)."
 )
+_HALVES = (
+    "Distance of the simulations of one half of the students to the other half's real submissions; in brackets what "
+    "95 % of such halves of real students stay under (the noise floor). Starred: told apart from real students."
+)
+_CURVES = "GP and CB: mean over steps of the per-step means; Δ: mean over later steps of the difference to step 1."
 
 
-def render(figures: Figures) -> Table:
-    """The headline figures as a rich table, a row a method; an interval stands below its figure."""
-    from rich import box
-    from rich.table import Table
+def render(figures: Figures) -> list[Table]:
+    """The headline, and what tells the population from real students, as rich tables for 80 columns."""
+    tables = [_headline(figures)]
+    if any(name in method.realism for method in figures.methods for name in SHORT):
+        tables.append(_populations(figures))
+    return tables
+
+
+def _headline(figures: Figures) -> Table:
+    """A row a method, an interval below its figure; the students in the last row."""
     from rich.text import Text
 
     caption = "n: rollouts, students. " + _READING.format(resamples=figures.resamples, baseline=figures.baseline)
-    table = Table(
-        title="Simulated students beside the real ones",
-        caption=caption,
-        box=box.SIMPLE_HEAD,
-        show_lines=True,
-        padding=0,
-    )
-    table.add_column("method", no_wrap=True)
-    table.add_column("n", justify="right", no_wrap=True)
-    for heading, _, signed in HEADLINE:
-        table.add_column(heading, justify="right", min_width=7 if signed else 6)
+    drawn = _empty("Simulated students beside the real ones", caption, ("n", *(heading for heading, _, _ in HEADLINE)))
     for method in figures.methods:
-        cells = [Text(method.method), Text(f"{_used(method)}\n{method.counts.students}")]
+        cells = [Text(method.method), Text(f"{method.counts.used}\n{method.counts.students}")]
         for _, figure, signed in HEADLINE:
-            value, interval = _parts(figure(method), signed)
+            value, interval = parts(figure(method), signed)
             cells.append(Text.assemble(value, "\n", (interval, "dim")))
-        table.add_row(*cells)
-    return table
+        drawn.add_row(*cells)
+    real = students_row(figures)
+    drawn.add_row(*(Text(cell.replace(" [", "\n[", 1), "bold") for cell in (STUDENTS, "", *real)))
+    return drawn
+
+
+def _populations(figures: Figures) -> Table:
+    from rich.text import Text
+
+    caption = _HALVES.replace("in brackets", "below it")
+    drawn = _empty("How far the simulated population is from real students", caption, SHORT)
+    for method in figures.methods:
+        if method.realism:
+            drawn.add_row(Text(method.method), *(_distance(method.realism.get(name)) for name in SHORT))
+    return drawn
+
+
+def _distance(found: Realism | None) -> Text:
+    from rich.text import Text
+
+    if found is None or found.halves is None or found.floor_high is None:
+        return Text("-")
+    style = "red" if found.told_apart else "green"
+    mark = " *" if found.told_apart else ""
+    return Text.assemble(
+        (f"{number(found.halves, False)}{mark}", style), "\n", (number(found.floor_high, False), "dim")
+    )
+
+
+def _short(figures: Figures) -> str:
+    """The terminal's second table as Markdown."""
+
+    def cell(found: Text) -> str:
+        return " [".join(found.plain.split("\n")) + ("]" if "\n" in found.plain else "")
+
+    rows = [[m.method, *(cell(_distance(m.realism.get(n))) for n in SHORT)] for m in figures.methods if m.realism]
+    return table(["method", *SHORT], rows) if rows else ""
+
+
+def _empty(title: str, caption: str, headings: Sequence[str]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    drawn = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, show_lines=True, padding=0)
+    drawn.add_column("method", no_wrap=True)
+    for heading in headings:
+        drawn.add_column(heading, justify="right", min_width=7 if heading.startswith("skill") else 3)
+    return drawn
+
+
+def students_row(figures: Figures) -> list[str]:
+    """The students' own figures in the headline's columns: over the method whose rollouts show most of them."""
+    cells = []
+    for heading, _, _ in HEADLINE:
+        known = [m.micro[REAL[heading]] for m in figures.methods] if heading in REAL else []
+        most = max(known, key=lambda e: e.pairs, default=None)
+        cells.append("" if most is None else shown(most))
+    return cells
 
 
 def to_markdown(figures: Figures) -> str:
-    """All figures of all methods as Markdown tables: headline, the paper's, behaviour, counts."""
+    """All figures of all methods as Markdown tables: the headline, realism, comparisons, and the details."""
     reading = _READING.format(resamples=figures.resamples, baseline=figures.baseline)
-    paper = "GP and CB: mean over steps of the per-step means; Δ: mean over later steps of the difference to step 1."
-    behaviour = "Means over covered pairs (solved: over rollouts), the students' own shares beside them."
-    parts = [
-        f"### Headline\n\n{_markdown(figures, HEADLINE)}\n\n{reading}",
-        f"### As Koutcheme, Leinonen and Hellas (EDM 2026) aggregate\n\n{_markdown(figures, PAPER)}\n\n{paper}",
-        f"### Behaviour\n\n{_markdown(figures, BEHAVIOUR)}\n\n{behaviour}",
-        f"### What the figures rest on\n\n{_counts(figures)}",
+    headline = _markdown(figures, HEADLINE, [STUDENTS, *students_row(figures)])
+    short = _short(figures)
+    sections = [
+        ("Headline", headline, reading),
+        ("How far the simulated population is from real students", short, _HALVES if short else ""),
+        ("Temperatures", *calibration(figures)),
+        ("All distances of the populations", *realism(figures)),
+        ("Methods compared on the same steps", *comparisons(figures)),
+        ("As Koutcheme, Leinonen and Hellas (EDM 2026) aggregate", _markdown(figures, PAPER), _CURVES),
+        ("Behaviour", _markdown(figures, BEHAVIOUR), "Means over covered pairs; solved and gave up: over rollouts."),
+        ("Agreement with the student's next submission", _markdown(figures, AGREEMENT), "Means over covered pairs."),
+        ("CodeBLEU and its parts", _markdown(figures, PARTS), "") if figures.codebleu else ("", "", ""),
+        ("Edits", _markdown(figures, EDITS), "Characters deleted and inserted since the previous program, mean."),
+        ("Sizes of programs", _markdown(figures, STYLE), "Simulated minus the student's, mean: signed and absolute."),
+        *strata(figures),
+        ("What the figures rest on", _counts(figures), ""),
     ]
-    return "\n\n".join(parts) + "\n"
-
-
-def to_json(figures: Figures) -> dict[str, Any]:
-    """What ``metrics.json`` holds: every figure unrounded, with counts, curves, skill and settings.
-
-    Only dicts with string keys, lists, strings, numbers, booleans and None.
-    """
-    raw = asdict(figures)
-    methods = [
-        method | {"by_step": {name: list(curve) for name, curve in method["by_step"].items()}}
-        for method in raw.pop("methods")
-    ]
-    return {"settings": raw, "methods": methods}
-
-
-def explain(figures: Figures) -> str:
-    """What the figures say and what they do not, in about ten lines for someone who sees them for the first time."""
-    methods = [m for m in figures.methods if _used(m)]
-    lines = [_left_out(figures)] if any(m.counts.errors for m in figures.methods) else []
-    if not methods:
-        return "\n".join([*lines, "There is no rollout to judge, so there are no figures."])
-    students = max(m.counts.students for m in methods)
-    lines = [
-        f"Each rollout continues a real student's history; what it hands in is set beside what the student really did "
-        f"({_many(max(map(_used, methods)), 'rollout')} of {_many(students, 'student')} per method).",
-        "Cov: share of the students' steps that were simulated before the simulation solved the task or gave up. "
-        "GP: 1 - the difference of the two grades. CB: likeness of the two programs (CodeBLEU).",
-        *lines,
-    ]
-    if students < FEW_STUDENTS:
-        lines.append(
-            f"Only {_many(students, 'student')}: too few to trust these figures; "
-            f"with fewer than {FEW_STUDENTS} the intervals are too narrow."
-        )
-    lines += [_constant(m) for m in methods if _is_constant(m)]
-    if not any(m.method == figures.baseline for m in methods):
-        lines.append(
-            f"{figures.baseline} was not rolled out: nothing here tells whether a method beats copying. "
-            f"Add it to the methods."
-        )
-    for method in methods:
-        if method.method != figures.baseline and not _is_constant(method):
-            lines += _about(method)
-    return "\n".join(lines)
-
-
-def _left_out(figures: Figures) -> str:
-    failed = ", ".join(
-        f"{m.method} {m.counts.errors} of {m.counts.rollouts}" for m in figures.methods if m.counts.errors
-    )
-    return f"Left out of every figure because the engine or the grader failed: {failed}."
-
-
-def _is_constant(method: MethodFigures) -> bool:
-    return 0 < method.counts.covered == method.counts.constant
-
-
-def _constant(method: MethodFigures) -> str:
     return (
-        f"{method.method} says one grade and writes no program; its GP is {_shown(method.micro['grade_proximity'])}. "
-        f"Measure any other GP against that."
+        "\n\n".join("\n\n".join(filter(None, (f"### {title}", *body))) for title, *body in sections if any(body)) + "\n"
     )
 
 
-def _about(method: MethodFigures) -> list[str]:
-    name, gp = method.method, method.micro["grade_proximity"]
-    lines = []
-    if "grade_proximity" in method.skill:
-        skill = method.skill["grade_proximity"]
-        lines.append(
-            f"{name}: GP {_shown(gp)}. A simulator that copies the last program scores {_shown(skill.baseline)} on the "
-            f"same pairs; the difference is {_shown(skill.difference, True)}: {_verdict(skill.difference)}."
-        )
-        others = (("CodeBLEU", "codebleu"), ("outcome per test", "test_agreement"))
-        told = [
-            f"{label} {_shown(d, True)}, {_verdict(d)}"
-            for label, measure in others
-            if (d := method.skill[measure].difference).value is not None
-        ]
-        if told:
-            lines.append(f"{name}, further differences to copying: {'; '.join(told)}.")
-    else:
-        lines.append(f"{name}: GP {_shown(gp)}, coverage {_shown(method.paper['coverage'])}.")
-    micro = method.micro
-    lines.append(
-        f"{name} hands in its last program again in {_percent(micro['repeats_previous'])} of its steps (the students "
-        f"in {_percent(micro['student_repeats_previous'])}) and solves the task within the steps in "
-        f"{_percent(micro['solved_within_steps'])} of rollouts (the students in "
-        f"{_percent(micro['student_solved_within_steps'])})."
-    )
-    return lines
-
-
-def _verdict(difference: Estimate) -> str:
-    """Whether a method beats copying, in words; only an interval wholly on one side of 0 counts."""
-    if difference.value is None:
-        return "no pair to compare"
-    if difference.interval is None:
-        return "exactly as good as copying" if difference.value == 0 else "too few students to tell"
-    if difference.interval.low > 0:
-        return "better than copying"
-    if difference.interval.high < 0:
-        return "worse than copying"
-    return "not shown to be better than copying"
-
-
-def _used(method: MethodFigures) -> int:
-    return method.counts.rollouts - method.counts.errors
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _percent(figure: Estimate) -> str:
-    return "an unknown share" if figure.value is None else f"{100 * figure.value:.0f} %"
-
-
-def _number(value: float, signed: bool) -> str:
-    # A fourth digit where three would hide on which side of zero a value lies.
-    digits = 4 if 0.00005 <= abs(value) < 0.0005 else 3
-    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
-    if not text.strip("+-.0"):
-        return ".000"
-    return text.replace("0.", ".", 1) if abs(value) < 0.9995 else text
-
-
-def _parts(figure: Estimate | None, signed: bool) -> tuple[str, str]:
-    if figure is None or figure.value is None:
-        return "-", ""
-    if figure.interval is None:
-        return _number(figure.value, signed), "-"
-    interval = f"[{_number(figure.interval.low, signed)}, {_number(figure.interval.high, signed)}]"
-    return _number(figure.value, signed), interval
-
-
-def _shown(figure: Estimate | None, signed: bool = False) -> str:
-    value, interval = _parts(figure, signed)
-    return value if interval in ("", "-") else f"{value} {interval}"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    rule = "|---|" + "---:|" * (len(headings) - 1)
-    return "\n".join([_row(headings), rule, *(_row(row) for row in rows)])
-
-
-def _markdown(figures: Figures, columns: Sequence[Column]) -> str:
+def _markdown(figures: Figures, columns: Sequence[Column], last: Sequence[str] | None = None) -> str:
     rows = [
-        [method.method, *(_shown(figure(method), signed) for _, figure, signed in columns)]
-        for method in figures.methods
+        [method.method, *(shown(figure(method), signed) for _, figure, signed in columns)] for method in figures.methods
     ]
-    return _table(["method", *(heading for heading, _, _ in columns)], rows)
+    return table(["method", *(heading for heading, _, _ in columns)], [*rows, last] if last else rows)
 
 
 def _counts(figures: Figures) -> str:
@@ -263,13 +227,7 @@ def _counts(figures: Figures) -> str:
         pairs = (method.micro["codebleu"].pairs, gp.difference.pairs if gp else 0)
         rows.append([method.method, *(f"{n:,}" for n in (*(getattr(method.counts, name) for name in names), *pairs))])
     headings = (
-        "rollouts",
-        "left out (errors)",
-        "students",
-        "assignments",
-        "steps",
-        "covered (GP)",
-        "no program",
-        "cut off",
+        *("rollouts", "left out (errors)", "students", "assignments", "steps", "covered (GP)"),
+        *("no program", "cut off", "pairs for CB", "pairs for skill GP"),
     )
-    return _table(["method", *headings, "pairs for CB", "pairs for skill GP"], rows)
+    return table(["method", *headings], rows)

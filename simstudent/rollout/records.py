@@ -19,6 +19,8 @@ class Step:
     program (``bad_diff``, grade 0; ``reason`` says why) or when the method asserts a grade without writing one (the
     constant baselines: status ``constant``). ``tests`` and ``student_tests`` are the per-test outcomes as a string, one
     character a test (``graders.outcomes``). Tokens count prompt and answer. ``said``: words that came before it.
+    ``exception`` and ``student_exception``: the class of the first exception (``graders.exception``); "" where there
+    was none, None in a record that does not tell.
     """
 
     k: int
@@ -36,6 +38,8 @@ class Step:
     truncated: bool = False
     reason: str | None = None
     said: tuple[str, ...] = ()
+    exception: str | None = None
+    student_exception: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__} | {"said": list(self.said)}

@@ -11,8 +11,9 @@ import pytest
 
 from simstudent.errors import SimstudentError
 from simstudent.evaluation.metrics import Figures, evaluate
-from simstudent.evaluation.rows import outcome_agreement, rollout_rows, step_rows
+from simstudent.evaluation.steps import outcome_agreement
 from simstudent.rollout.records import Rollout, Step
+from tests.evaluation.rows import rollout_rows, step_rows
 
 FEW = 200
 
@@ -253,7 +254,11 @@ def test_another_method_changes_nothing() -> None:
     assert together.of("sft") == alone.of("sft")
     assert together.of("repeat-last") == alone.of("repeat-last")
     without_baseline = figures([r for r in rollouts if r.method == "sft"]).of("sft")
-    assert replace(together.of("sft"), skill={}) == without_baseline
+    strata = tuple(
+        replace(s, skill=nothing.skill)
+        for s, nothing in zip(together.of("sft").strata, without_baseline.strata, strict=True)
+    )
+    assert replace(together.of("sft"), skill={}, strata=strata) == without_baseline
 
 
 def test_order_and_a_round_trip_through_json_change_nothing() -> None:

@@ -11,13 +11,13 @@ from graders import FunctionTest, Grade, Pool, Problem
 from simstudent.data.records import Assignment, Submission, Trajectory, outcome_of
 from simstudent.dialogue.encode import Encoder
 from simstudent.errors import SimstudentError
-from simstudent.evaluation.rows import rollout_rows, step_rows
 from simstudent.recipe import DialogueSection
 from simstudent.rollout.engine import Completion, EngineError, Sampling
 from simstudent.rollout.engines.baselines import baseline
 from simstudent.rollout.records import Rollout
 from simstudent.rollout.simulate import Past, Reply, Start, Student, language_model, request_seed, simulate, starts
 from tests.dialogue.templates import with_template
+from tests.evaluation.rows import rollout_rows, step_rows
 
 TESTS = tuple(FunctionTest(f"({n},)", str(2 * n)) for n in range(4))
 PROBLEM = Problem("double", TESTS, entry="double", solution="def double(n):\n    return 2 * n\n")

@@ -1,0 +1,106 @@
+"""The details as Markdown: populations, comparisons, temperatures and strata. Each gives (table, how to read it)."""
+
+from __future__ import annotations
+
+from simstudent.evaluation.metrics import Figures
+from simstudent.evaluation.numbers import number, shown, table
+from simstudent.evaluation.strata import Stratum
+
+BY = {
+    "student_outcome": "By what the student achieved in the end",
+    "position": "By the number of submissions before the start",
+    "length": "By the length of the student's trajectory",
+    "program_lines": "By the lines of the student's last program before the start",
+}
+"""The strata in the tables; those by assignment are many and stand in figures.csv."""
+
+
+def realism(figures: Figures) -> tuple[str, str]:
+    """A row a method and population."""
+    rows = [
+        [
+            *(method.method, name, found.kind, _optional(found.simulated), _optional(found.real)),
+            *(shown(found.distance), f"{found.distance.pairs:,}"),
+            *(_optional(found.halves), _optional(found.floor), _optional(found.floor_high)),
+            {None: "-", True: "yes", False: "no"}[found.told_apart],
+        ]
+        for method in figures.methods
+        for name, found in method.realism.items()
+    ]
+    headings = (
+        *("method", "population", "distance is", "simulated", "students", "distance", "n"),
+        *("half to half", "noise floor", "95 % of the floor", "told apart"),
+    )
+    reading = (
+        "Distance: all simulated steps (or rollouts) to the students' on the same steps. Half to half: the simulations "
+        "of one random half of the students to the real submissions of the other half. Noise floor: the real "
+        "submissions of one half to those of the other, mean over random halvings, and what 95 % of them stay under. "
+        "Told apart: half to half is above that. Compare half to half with the floor, not the distance: with fewer "
+        "students all distances are larger."
+    )
+    return (table(headings, rows), reading) if rows else ("", "")
+
+
+def comparisons(figures: Figures) -> tuple[str, str]:
+    """A row a measure and pair of methods."""
+    rows = [
+        [
+            *(c.measure.replace("_", " "), c.one, c.other, shown(c.mean_one), shown(c.mean_other)),
+            *(shown(c.difference, True), _p(c.p), _p(c.p_holm), f"{c.difference.pairs:,}", f"{c.difference.students}"),
+        ]
+        for c in figures.comparisons
+    ]
+    headings = (
+        *("measure", "one", "other", "mean of one", "of the other", "difference"),
+        *("p", "p (Holm)", "steps", "students"),
+    )
+    reading = (
+        "Steps that both methods cover. p: two-sided, signs of whole students' differences flipped at random (all "
+        "patterns where they are few); Holm: corrected for the number of pairs in a measure."
+    )
+    return (table(headings, rows), reading) if rows else ("", "")
+
+
+def calibration(figures: Figures) -> tuple[str, str]:
+    """A row a method and temperature."""
+    rows = [
+        [
+            *(c.method, f"{s.temperature:g}", number(s.copies, True), number(s.solved, True)),
+            *(number(s.distance, False), "nearest" if s.temperature == c.nearest else ""),
+        ]
+        for c in figures.calibration
+        for s in c.settings
+    ]
+    headings = ("method", "temperature", "copies - students'", "solved - students'", "distance", "")
+    reading = (
+        "Distance: the sum of both, without signs. Choose a temperature on validation students, not on the test's."
+    )
+    return (table(headings, rows), reading) if rows else ("", "")
+
+
+def strata(figures: Figures) -> list[tuple[str, str, str]]:
+    """A section a kind of stratum: title, table, reading."""
+    found = []
+    for by, title in BY.items():
+        rows = [[m.method, *_stratum(s)] for m in figures.methods for s in m.strata if s.by == by]
+        headings = ("method", "stratum", "rollouts", "steps", "Cov", "GP", "CB", "skill GP", "copies", "solved")
+        if rows:
+            found.append((title, table((*headings, "students solve"), rows), ""))
+    return found
+
+
+def _stratum(s: Stratum) -> list[str]:
+    means = s.means
+    return [
+        *(s.value, f"{s.rollouts:,}", f"{means['coverage'].pairs:,}"),
+        *(shown(means[m]) for m in ("coverage", "grade_proximity", "codebleu")),
+        *(shown(s.skill, True), shown(means["repeats_previous"]), shown(s.solved), shown(s.student_solved)),
+    ]
+
+
+def _optional(value: float | None) -> str:
+    return "-" if value is None else number(value, False)
+
+
+def _p(value: float | None) -> str:
+    return "-" if value is None else "< .001" if value < 0.001 else number(value, False)
