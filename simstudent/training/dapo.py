@@ -19,7 +19,7 @@ from simstudent.data.split import position
 from simstudent.dialogue.encode import Encoder, Ids
 from simstudent.errors import SimstudentError, missing_extra
 from simstudent.training.examples import Examples, examples
-from simstudent.training.ranks import once, quiet, world_size
+from simstudent.training.ranks import free_port, once, quiet, world_size
 from simstudent.training.reinforce import Judge, guard, keep_varying, policy_trainer
 from simstudent.training.rewards import Example
 from simstudent.training.settings import shared_settings, steps_of
@@ -148,7 +148,10 @@ def _train(
         checkpointing=d.gradient_checkpointing,
         adapter=adapter,
         quantization=base_quantization(recipe, vllm),
+        reserved=d.vllm_memory if vllm else 0.0,
     )
+    if vllm:
+        free_port()
     checkpoint = once(lambda: prepared(run))
     judge = Judge(encoder, {p.key: p.example for p in prompts}, pool, d.rewards)
     trainer = policy_trainer({p.key: p.ids for p in prompts}, judge, encoder.stop_ids)(

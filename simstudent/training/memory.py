@@ -72,10 +72,11 @@ def plan_memory(model: Any, *, rank: int, tokens: int, available: float | None) 
     )
 
 
-def available_memory(device: str) -> float | None:
-    """Free bytes of the GPU, or None elsewhere."""
+def available_memory(device: str, reserved: float = 0.0) -> float | None:
+    """Free bytes of the GPU less a ``reserved`` share of all its memory, or None elsewhere."""
     if device != "cuda":
         return None
     import torch
 
-    return float(torch.cuda.mem_get_info()[0])
+    free, total = torch.cuda.mem_get_info()
+    return float(free - reserved * total)

@@ -41,10 +41,12 @@ def load_policy(
     checkpointing: bool | str,
     adapter: Path | None = None,
     quantization: str | None = None,
+    reserved: float = 0.0,
 ) -> Policy:
     """Load the base and, if given, put a trained adapter on it that training goes on with.
 
-    ``tokens``: most tokens of a forward pass, for the memory plan, which is said before training starts.
+    ``tokens``: most tokens of a forward pass, for the memory plan, which is said before training starts. ``reserved``:
+    the share of the device's memory that something else (vLLM beside the trainer) is going to take.
     """
     import transformers
 
@@ -52,7 +54,7 @@ def load_policy(
     quantization = quantization or quantization_of(recipe, device)
     transformers.set_seed(recipe.seed)
     transformers.utils.logging.set_verbosity_error()
-    free = available_memory(device)
+    free = available_memory(device, reserved)
     model = load_model(
         recipe.model.id,
         revision=recipe.model.revision,

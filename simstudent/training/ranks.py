@@ -42,3 +42,15 @@ def once(make: Callable[[], T]) -> T:
     if isinstance(told[1], Exception):
         raise told[1]
     return told[0]  # type: ignore[return-value]
+
+
+def free_port() -> None:
+    """Let a process that trains alone meet itself on a free port: a fixed one may be another training's."""
+    if world_size() > 1:
+        return
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        os.environ["MASTER_PORT"] = str(probe.getsockname()[1])
+    os.environ["MASTER_ADDR"] = "127.0.0.1"
