@@ -5,39 +5,56 @@ from __future__ import annotations
 import ast
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simstudent.evaluation.spread import spread
+
 STYLES = ("lines", "characters", "ast_depth", "ast_width", "ast_nodes")
 """Sizes of a program. Lines and characters are those of the text without white space around it."""
 
-UNPARSED = 0
-"""The shape of a text that is no Python."""
+NO_TREE = 0
+"""Tree and shape of a text that is no Python."""
 
-Styles = dict[str, NDArray[np.float64]]
-Shapes = NDArray[np.int64]
+Digests = NDArray[np.int64]
 
 
-def measured(texts: Sequence[str]) -> tuple[Styles, Shapes]:
-    """The sizes (``STYLES``) and the shape of each text, arrays of shape (texts,).
+@dataclass(frozen=True, slots=True, eq=False)
+class Programs:
+    """What texts look like, arrays of shape (texts,).
 
-    ``ast_nodes``: nodes of the syntax tree, the contexts of names (load, store) left out; ``ast_depth``: its levels;
-    ``ast_width``: nodes on the widest level; NaN where there is no tree. Equal shapes: trees whose kinds of nodes are
-    equal, whatever names and values are in them (a digest of 63 bits; ``UNPARSED`` without a tree).
-    Python only: another language's programs have lines and characters alone.
+    ``sizes`` by ``STYLES``: ``ast_nodes``: nodes of the syntax tree, the contexts of names (load, store) left out;
+    ``ast_depth``: its levels; ``ast_width``: nodes on the widest level; NaN where there is no tree. ``trees``: equal
+    for equal trees, that is, programs that differ in layout and comments only (``graders.compare.ast_equal``);
+    ``shapes``: equal for trees whose kinds of nodes are equal, whatever names and values are in them. Both are digests
+    of 63 bits, ``NO_TREE`` where there is none.
     """
-    found = np.full((len(texts), len(STYLES)), math.nan)
-    shapes = np.zeros(len(texts), dtype=np.int64)
-    for at, text in enumerate(texts):
-        stripped = text.strip()
-        found[at, :2] = stripped.count("\n") + bool(stripped), len(stripped)
-        tree = _tree(text)
-        if tree is not None:
-            *found[at, 2:], shapes[at] = _measured(tree)
-    return {style: found[:, number] for number, style in enumerate(STYLES)}, shapes
+
+    sizes: Mapping[str, NDArray[np.float64]]
+    trees: Digests
+    shapes: Digests
+
+
+def measured(texts: Sequence[str]) -> Programs:
+    """Sizes, trees and shapes. Python only: another language's programs have lines and characters alone."""
+    columns = list(zip(*spread(measures, texts), strict=True)) or [()] * (len(STYLES) + 2)
+    *sizes, trees, shapes = columns
+    return Programs(
+        {style: np.array(size, dtype=np.float64) for style, size in zip(STYLES, sizes, strict=True)},
+        np.array(trees, dtype=np.int64),
+        np.array(shapes, dtype=np.int64),
+    )
+
+
+def measures(text: str) -> tuple[float, ...]:
+    """Sizes in the order of ``STYLES``, then tree and shape, of one text (``Programs``)."""
+    stripped, tree = text.strip(), _tree(text)
+    size = stripped.count("\n") + bool(stripped), len(stripped)
+    return *size, *((math.nan,) * 3 + (NO_TREE,) * 2 if tree is None else _measured(tree))
 
 
 def _tree(text: str) -> ast.AST | None:
@@ -49,10 +66,14 @@ def _tree(text: str) -> ast.AST | None:
             return None
 
 
-def _measured(tree: ast.AST) -> tuple[int, int, int, int]:
-    """Depth, width, number of nodes, shape. Level by level, kinds and numbers of children tell the whole shape."""
+def _measured(tree: ast.AST) -> tuple[int, int, int, int, int]:
+    """Depth, width, number of nodes, digests of the whole tree and of its shape.
+
+    Level by level, kinds and numbers of children tell the whole shape; with what stands in every field, the tree.
+    """
     depth = width = nodes = 0
     told: list[str] = []
+    values: list[str] = []
     level: list[ast.AST] = [tree]
     while level:
         depth, width, nodes = depth + 1, max(width, len(level)), nodes + len(level)
@@ -61,11 +82,26 @@ def _measured(tree: ast.AST) -> tuple[int, int, int, int]:
             before = len(below)
             for field in node._fields:
                 value = getattr(node, field, None)
-                if isinstance(value, list):
-                    below += [item for item in value if isinstance(item, ast.AST)]
-                elif isinstance(value, ast.AST) and not isinstance(value, ast.expr_context):
-                    below.append(value)
+                if isinstance(value, ast.AST):
+                    if not isinstance(value, ast.expr_context):  # where a name stands tells whether it is stored
+                        below.append(value)
+                        values.append("")
+                elif isinstance(value, list):
+                    inner = [item for item in value if isinstance(item, ast.AST)]
+                    below += inner
+                    values.append(str(len(value)) if len(inner) == len(value) else _plain(value))
+                elif field != "kind":
+                    values.append(f"{type(value).__name__}{value!r}")
             told.append(f"{type(node).__name__}{len(below) - before}")
         level = below
-    digest = blake2b(" ".join(told).encode(), digest_size=8).digest()
-    return depth, width, nodes, (int.from_bytes(digest, "big") >> 1) or 1
+    return depth, width, nodes, _digest([*told, *values]), _digest(told)
+
+
+def _plain(items: Sequence[object]) -> str:
+    """A list that holds more than nodes: names, or None between keys."""
+    return repr(["" if isinstance(item, ast.AST) else (type(item).__name__, item) for item in items])
+
+
+def _digest(told: Sequence[str]) -> int:
+    found = blake2b("\n".join(told).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return (int.from_bytes(found, "big") >> 1) or 1

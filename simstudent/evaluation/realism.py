@@ -125,7 +125,9 @@ def _of_programs(diversity: Diversity, halves: tuple[Array, Array] | None, seed:
 
 
 def _distinct(programs: NDArray[np.int64], rows: NDArray[np.int64]) -> float:
-    return len(np.unique(programs[rows])) / len(rows)
+    met = np.zeros(int(programs.max()) + 1, dtype=np.bool_)
+    met[programs[rows]] = True
+    return float(met.sum() / len(rows))
 
 
 def _result(

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from graders.compare import ast_equal, edit_distance, trimmed
+from graders.compare import edit_distance, trimmed
 from simstudent.errors import SimstudentError
-from simstudent.evaluation.programs import STYLES, UNPARSED, measured
+from simstudent.evaluation.programs import NO_TREE, STYLES, Programs, measured
+from simstudent.evaluation.spread import spread
 from simstudent.rollout.records import Rollout
 
 FULL_MARKS = 1 - 1e-9
@@ -195,7 +196,8 @@ class _Columns:
         covered = raw["covered"] > 0
         writes = covered & (raw["constant"] == 0)
         wrote = writes & (code >= 0)
-        alike, shapes, sizes = self._texts()
+        alike, programs = self._texts()
+        trees, sizes = programs.trees, programs.sizes
         values = {"coverage": raw["covered"]}
 
         def put(name: str, mask: NDArray[np.bool_], column: NDArray[np.generic]) -> None:
@@ -210,19 +212,20 @@ class _Columns:
         told = writes & (raw["exception"] >= 0) & (raw["student_exception"] >= 0)
         put("exception_agreement", told, raw["exception"] == raw["student_exception"])
         put("exact_match", writes, wrote & (alike[code] == alike[truth]))
-        # Only programs of one shape can be the same; a text without a tree is compared as text.
-        maybe = wrote & ((alike[code] == alike[truth]) | (shapes[code] == shapes[truth]))
-        same = self._pairs(code, truth, maybe, lambda a, b: float(ast_equal(a, b)), texts)
-        put("same_program", writes, np.nan_to_num(same))
+        # A text without a tree is compared as text.
+        same = (alike[code] == alike[truth]) | ((trees[code] == trees[truth]) & (trees[code] != NO_TREE))
+        put("same_program", writes, wrote & same)
         put("no_program", writes, code < 0)
         put("repeats_previous", writes, wrote & (own >= 0) & (alike[code] == alike[own]))
         put("student_repeats_previous", covered, (real >= 0) & (alike[truth] == alike[real]))
         put("compiles", writes, wrote & (self.faults["fault"] != CATEGORIES.index("compile")))
         failed = [CATEGORIES.index(name) for name in ("compile", "no program")]
         put("student_compiles", covered, ~np.isin(self.faults["student_fault"], failed))
-        for name, (before, after) in {"edit": (own, code), "edit_from_student": (real, code)}.items():
-            values[name] = self._pairs(before, after, wrote & (before >= 0), edit_distance, texts)
-        values["student_edit"] = self._pairs(real, truth, covered & (real >= 0), edit_distance, texts)
+        # One call: in first steps both are the same pairs, and students' edits come again in every start.
+        masks = wrote & (own >= 0), wrote & (real >= 0), covered & (real >= 0)
+        before, after = np.concatenate([own, real, real]), np.concatenate([code, code, truth])
+        edits = self._pairs(before, after, np.concatenate(masks), edit, texts)
+        values |= zip(("edit", "edit_from_student", "student_edit"), np.split(edits, 3), strict=True)
         values["edit_difference"] = values["edit"] - values["student_edit"]
         for style, size in sizes.items():
             put(f"{style}_difference", wrote, size[code] - size[truth])
@@ -232,7 +235,7 @@ class _Columns:
             raw["rollout"].astype(np.int64),
             raw["k"].astype(np.int64),
             {name: values[name] for name in STEP_MEASURES},
-            self._codes(writes, wrote, covered, alike, shapes),
+            self._codes(writes, wrote, covered, alike, programs.shapes),
             {
                 "grade": np.where(covered, raw["grade"], math.nan),
                 "student_grade": raw["student_grade"],
@@ -243,13 +246,14 @@ class _Columns:
             },
         )
 
-    def _texts(self) -> tuple[Codes, Codes, dict[str, Array]]:
-        """Of each text: a number that equal programs share (``same_text``), its shape, its sizes."""
+    def _texts(self) -> tuple[Codes, Programs]:
+        """Of each text: a number that equal texts share (``same_text``), and what the program looks like."""
         equal = _Numbers()
         alike = np.array([*(equal[trimmed(text)] for text in self.texts), -1], dtype=np.int64)
-        sizes, shapes = measured(self.texts)
+        found = measured(self.texts)
         # The entry after the last is what the index -1 (no text) finds.
-        return alike, np.append(shapes, -1), {style: np.append(size, math.nan) for style, size in sizes.items()}
+        sizes = {style: np.append(size, math.nan) for style, size in found.sizes.items()}
+        return alike, Programs(sizes, np.append(found.trees, NO_TREE), np.append(found.shapes, NO_TREE))
 
     def _codes(
         self,
@@ -263,7 +267,7 @@ class _Columns:
             return {name: np.where(mask, own, -1), f"student_{name}": np.where(covered, real, -1)}
 
         code, truth = self.ids["code"], self.ids["student_code"]
-        parsed = np.where(shapes == UNPARSED, -1, shapes)
+        parsed = np.where(shapes == NO_TREE, -1, shapes)
         return {
             **sides("text", alike[code], alike[truth], wrote),
             **sides("shape", parsed[code], parsed[truth], wrote),
@@ -276,22 +280,28 @@ class _Columns:
         a: Codes,
         b: Codes,
         mask: NDArray[np.bool_],
-        compare: Callable[[str, str], float | None],
+        compare: Callable[[tuple[str, str]], float | None],
         texts: Sequence[str],
     ) -> Array:
         """``compare`` of the texts a and b where ``mask`` holds, once a distinct pair; NaN elsewhere and for None."""
         found = np.full(len(a), math.nan)
         keys, places = np.unique(a[mask] * len(texts) + b[mask], return_inverse=True)
-        results = [compare(texts[key // len(texts)], texts[key % len(texts)]) for key in keys.tolist()]
+        results = spread(compare, [(texts[key // len(texts)], texts[key % len(texts)]) for key in keys.tolist()])
         found[mask] = np.array([math.nan if r is None else r for r in results], dtype=np.float64)[places]
         return found
 
 
-def outcome_agreement(tests: str, student_tests: str) -> float | None:
+def edit(pair: tuple[str, str]) -> float:
+    """Characters deleted and inserted from one text to the other."""
+    return edit_distance(*pair)
+
+
+def outcome_agreement(pair: tuple[str, str]) -> float | None:
     """The share of tests with the same outcome letter; None when neither side has any.
 
     A test that one side lacks was not run there ("-"): an answer without a program fails a student's passed tests.
     """
+    tests, student_tests = pair
     longest = max(len(tests), len(student_tests))
     if not longest:
         return None
@@ -299,12 +309,12 @@ def outcome_agreement(tests: str, student_tests: str) -> float | None:
     return sum(a == b for a, b in pairs) / longest
 
 
-def failing_jaccard(tests: str, student_tests: str) -> float | None:
+def failing_jaccard(pair: tuple[str, str]) -> float | None:
     """Jaccard index of the two sets of tests that are not passed; 1 when both are empty, None without tests."""
-    longest = max(len(tests), len(student_tests))
+    longest = max(map(len, pair))
     if not longest:
         return None
-    one, other = ({i for i in range(longest) if t[i : i + 1] != "P"} for t in (tests, student_tests))
+    one, other = ({i for i in range(longest) if tests[i : i + 1] != "P"} for tests in pair)
     return len(one & other) / len(one | other) if one | other else 1.0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,8 @@ from simstudent.rollout.records import Rollout
 class Evidence:
     """The usable rollouts of one method in columns: ``steps``, and ``wholes`` (a row a rollout, by ``steps.rollout``).
 
-    ``students``: their ids in order; ``student``: of each rollout, an index into them.
+    ``students``: their ids in order; ``student``: of each rollout, an index into them. ``place``: of each rollout, a
+    number of student, assignment and start, the same for all methods that are evaluated together.
     """
 
     method: str
@@ -27,6 +28,7 @@ class Evidence:
     wholes: Wholes
     students: tuple[str, ...]
     student: Codes
+    place: Codes
 
     @property
     def step_student(self) -> Codes:
@@ -41,6 +43,9 @@ def evidence(rollouts: Sequence[Rollout], *, codebleu: bool, language: str) -> l
     """
     kept = sorted((r for r in rollouts if usable(r)), key=unit)
     steps = steps_of(kept, codebleu=codebleu, language=language)
+    places: dict[tuple[str, str, int], int] = {}
+    place = [places.setdefault((r.student, r.assignment, r.start), len(places)) for r in kept]
+    where = np.array(place, dtype=np.int64)
     found = []
     for method in dict.fromkeys(r.method for r in rollouts):
         mine = np.array([r.method == method for r in kept], dtype=np.bool_)
@@ -52,7 +57,7 @@ def evidence(rollouts: Sequence[Rollout], *, codebleu: bool, language: str) -> l
         students = tuple(sorted({r.student for r in own}))
         number = {student: at for at, student in enumerate(students)}
         who = np.array([number[r.student] for r in own], dtype=np.int64)
-        found.append(Evidence(method, own, part, wholes_of(own), students, who))
+        found.append(Evidence(method, own, part, wholes_of(own), students, who, where[mine]))
     return found
 
 
@@ -71,14 +76,20 @@ def partners(own: Evidence, other: Evidence) -> NDArray[np.int64]:
 
     A method that was rolled out once from a start (a baseline, a greedy model) stands beside every sample of the other.
     """
-    rows: dict[tuple[str, str, int, int], dict[int, int]] = {}
-    for row, (number, k) in enumerate(zip(other.steps.rollout.tolist(), other.steps.k.tolist(), strict=True)):
-        student, assignment, start, sample = other.wholes.units[number]
-        rows.setdefault((student, assignment, start, k), {})[sample] = row
-    found = np.full(len(own.steps.k), -1, dtype=np.int64)
-    nothing: Mapping[int, int] = {}
-    for row, (number, k) in enumerate(zip(own.steps.rollout.tolist(), own.steps.k.tolist(), strict=True)):
-        student, assignment, start, sample = own.wholes.units[number]
-        samples = rows.get((student, assignment, start, k), nothing)
-        found[row] = next(iter(samples.values())) if len(samples) == 1 else samples.get(sample, -1)
-    return found
+    if not len(own.steps.k) or not len(other.steps.k):
+        return np.full(len(own.steps.k), -1, dtype=np.int64)
+    (mine, my_samples), (theirs, samples) = (_places(e) for e in (own, other))
+    most = int(max(my_samples.max(), samples.max())) + 1
+    places, first, counts = np.unique(theirs, return_index=True, return_counts=True)
+    at = np.searchsorted(places, mine).clip(max=len(places) - 1)
+    exact = theirs * most + samples
+    order = np.argsort(exact)
+    same = order[np.searchsorted(exact, mine * most + my_samples, sorter=order).clip(max=len(order) - 1)]
+    same = np.where(exact[same] == mine * most + my_samples, same, -1)
+    return np.where(places[at] != mine, -1, np.where(counts[at] == 1, first[at], same))
+
+
+def _places(e: Evidence) -> tuple[Codes, Codes]:
+    """Of each step a number of its start and k, the same for every method, and its sample."""
+    samples = np.array([unit[3] for unit in e.wholes.units], dtype=np.int64)
+    return e.place[e.steps.rollout] * (1 << 20) + e.steps.k, samples[e.steps.rollout]
