@@ -116,7 +116,7 @@ class ScriptRequest:
     memory_bytes: int = 512 << 20
     kind: str = SCRIPTS
     frames: int = 1
-    file_bytes: int = 1 << 20
+    file_bytes: int = 8 << 20
 
     def encode(self, sequence: int) -> bytes:
         data = marshal.dumps(

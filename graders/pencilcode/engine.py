@@ -114,4 +114,8 @@ class Isolate:
             text = ctypes.string_at(content.value.bytes_val, content.len).decode("utf-8", "replace")
         if kind == _TEXT:
             return Value("text", text, raw)
-        return Value(_FAILURES.get(kind, "error") if kind >= 200 else "other", text, raw)
+        if kind < 200:
+            return Value("other", text, raw)
+        if self._library.mr_hard_memory_limit_reached(self._context):  # a call that this ended says only "null"
+            return Value("memory", text, raw)
+        return Value(_FAILURES.get(kind, "error"), text, raw)

@@ -111,7 +111,7 @@ def test_javascript_comes_second(do) -> None:  # type: ignore[no-untyped-def]
         ("fd 100 for [1..50]", (0, 500, 0)),  # five seconds, a move each
         ("speed 2\nfd 100 for [1..50]", (0, 1000, 0)),
         ("speed Infinity\nfd 100 for [1..50]", (0, 5000, 0)),
-        ("forever -> fd 1", (0, 150, 0)),  # thirty times a second, and at once
+        ("forever -> fd 1", (0, 151, 0)),  # every 33 milliseconds, and at once
         ("forever 2, -> fd 1", (0, 10, 0)),
         ("tick 10, -> fd 1", (0, 50, 0)),
         ("n = 0\nforever -> if n++ is 3 then stop() else fd 1", (0, 3, 0)),

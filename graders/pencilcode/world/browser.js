@@ -80,9 +80,9 @@ const windowNames = {
   HTMLElement: Element_, Element: Element_, Node: Element_, Date: VirtualDate, $, jQuery: $, Set: Set,
 };
 
-/** An event that has not happened yet, as programs read its place. */
-function noEvent(type) {
-  return { type, pageX: PAGE.width / 2, pageY: PAGE.height / 2, clientX: PAGE.width / 2, clientY: PAGE.height / 2, x: 0, y: 0, which: 0, key: "", target: body_, preventDefault: nothing, stopPropagation: nothing };
+/** An event before the first one: an object without a place. */
+function noEvent() {
+  return { isTrusted: false, preventDefault: nothing, stopPropagation: nothing };
 }
 
 function put(name, value) {
@@ -101,7 +101,7 @@ function furnish() {
   for (const name of Object.keys(windowNames)) put(name, windowNames[name]);
   for (const name of [...COLOURS, ...WORDS]) put(name, name);
   for (const name of [...Object.keys(commands), ...Object.keys(questions), "move", "css", "fadeIn", "fadeOut", "fadeTo", "fadeToggle", "animate", "finish", "promise"]) {
-    put(name, named(name, (...args) => $.fn[name].apply(turtle, args)));
+    put(name, named(name, (...args) => Reflect_apply($.fn[name], turtle, args)));
   }
   for (const name of Object.keys(pageFunctions)) {
     const value = pageFunctions[name];
@@ -109,8 +109,8 @@ function furnish() {
   }
   put("pressed", pressed);
   put("turtle", turtle);
-  for (const name of ["click", "mouseup", "mousedown", "mousemove", "keydown", "keypress", "keyup"]) put("last" + name, noEvent(name));
-  put("lastmouse", noEvent("mousemove"));
+  for (const name of ["click", "mouseup", "mousedown", "mousemove", "keydown", "keypress", "keyup"]) put("last" + name, noEvent());
+  put("lastmouse", noEvent());
   put("tan", named("tan", Math.tan)); // a colour too: commands take a function by its name
   put("iced", iced);
   $.turtle = (() => undefined);

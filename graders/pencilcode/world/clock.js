@@ -4,7 +4,7 @@
 const quote = JSON.stringify;
 const parse = JSON.parse;
 const Compile = Function;
-const { sin, cos, atan2, sqrt, floor, round, abs, min, max, PI } = Math;
+const { sin, cos, atan2, sqrt, ceil, floor, round, abs, min, max, PI } = Math;
 const RealDate = Date;
 const isArray = Array.isArray;
 const isFinite_ = Number.isFinite;
@@ -45,6 +45,11 @@ function fail(error) {
 function short(value) {
   let text = typeof value === "string" ? value : "" + value;
   return text.length > limits.characters ? text.slice(0, limits.characters) : text;
+}
+
+/** A colour, or a text that goes with a mark. */
+function word(value) {
+  return short(value).slice(0, 60);
 }
 
 function invoke(callback, self, args) {

@@ -101,7 +101,7 @@ function shownNumber(value) {
 
 /** What is known of the run, as JSON made of plain numbers and texts only. */
 function report() {
-  const t = body(turtle[0]);
+  const t = body(mainTurtle);
   return '{"kind":' + quote(record.kind) + ',"error":' + quote(record.error) + ',"stopped":' + quote(record.stopped) +
     ',"waiting":' + (record.waiting ? "true" : "false") + ',"time":' + shownNumber(clock.now) +
     ',"pose":' + list([t.x, t.y, t.heading]) + ',"pen":' + quote("" + (t.colour ?? "none")) +

@@ -181,7 +181,7 @@ function fade(set, args, shown) {
 /** Call when no element has anything left to do, never at once. */
 function whenIdle(elements, action) {
   const look = () => {
-    const busy = elements.find((element) => element.turtle && !isIdle(element.turtle));
+    const busy = elements.find((element) => turtleOf(element) && !isIdle(turtleOf(element)));
     if (!busy) action();
     else plan(busy, () => later(0, look));
   };

@@ -131,7 +131,7 @@ const commands = {
   toggle: now_(0, (t) => { t.shown = !t.shown; }),
   speed: now_(1, (t, [speed]) => { t.speed = +speed; }),
   wear: move(1, () => undefined),
-  label: now_(1, (t, [text]) => { if (text !== undefined) { say_(text); mark("label", t.x, t.y, short(text)); } }),
+  label: now_(1, (t, [text]) => { if (text !== undefined) { say_(text); mark("label", t.x, t.y, word(text)); } }),
   say: command(1, (element, [text], finish) => {
     say_(text);
     total.sounds += 1;

@@ -21,8 +21,9 @@ function hatch(args, from) {
   return new Set_(made);
 }
 
-const turtle = setOf(newTurtle("img", "turtle"));
-turtle[0].id = "turtle";
+const mainTurtle = newTurtle("img", "turtle");
+const turtle = setOf(mainTurtle);
+mainTurtle.id = "turtle";
 total.turtles = 1;
 
 function Turtle() { return setOf(newTurtle("img", "turtle")); }
@@ -38,18 +39,10 @@ function Sprite(options) {
 }
 for (const made of [Turtle, Webcam, Piano, Pencil, Sprite]) made.prototype = $.fn;
 
-/** A command of the page that waits for its turn with the main turtle. */
-function global_(act) {
-  return function (...args) {
-    const last = args[args.length - 1];
-    return act(args, typeof last === "function" ? last : null);
-  };
-}
-
 function shownThing(tag, text, told = true) {
   const element = new Element_(tag);
   element.innerHTML = short(text);
-  plan(turtle[0], () => {
+  plan(mainTurtle, () => {
     attach(element, body_);
     if (told) say_(element.innerHTML);
   });
@@ -61,15 +54,16 @@ const printed = (tag) => (...args) => {
   const inner = /^\s*<(\w+)/.exec(html);
   return shownThing(inner ? inner[1] : tag, html);
 };
-const later_ = (act) => (...args) => { plan(turtle[0], () => act(...args)); };
+const later_ = (act) => (...args) => { plan(mainTurtle, () => act(...args)); };
 
 let answered = 0;
 /** Ask for input: the next answer, when there is one, comes after a second; otherwise the program waits, which is no error. */
 function ask(convert) {
-  return global_((args, tell) => {
+  return (...args) => {
+    const tell = args.find((value) => typeof value === "function");
     const prompt = typeof args[0] === "function" || args[0] === undefined ? "" : args[0];
     const box = shownThing("label", prompt, prompt !== "");
-    plan(turtle[0], () => {
+    plan(mainTurtle, () => {
       if (answered >= settings.answers.length) {
         record.waiting = true;
         return;
@@ -78,7 +72,7 @@ function ask(convert) {
       later(1000, () => { if (tell) invoke(tell, box, [value]); });
     });
     return box;
-  });
+  };
 }
 const looksNumeric = (text) => text.trim() !== "" && isFinite_(+text);
 const readings = {
@@ -103,7 +97,7 @@ function table(rows, columns, ...styles) {
       element.cells[element.cells.length] = element.children[element.children.length] = cell;
     }
   }
-  plan(turtle[0], () => {
+  plan(mainTurtle, () => {
     attach(element, body_);
     for (const cell of element.cells) attached[attached.length] = cell;
   });
@@ -118,7 +112,11 @@ function menu(choices) {
 }
 
 function random(a, b) {
-  if (typeof a === "number") return typeof b === "number" ? floor(chance() * (b - a)) + a : floor(chance() * a);
+  if (typeof a === "number") {
+    const low = ceil(a);
+    return typeof b === "number" ? floor(chance() * (ceil(b) - low) + low) : floor(chance() * low);
+  }
+  if (a === true) return chance() >= 0.5;
   if (a !== null && typeof a === "object" && a.length && a.slice) return a[floor(chance() * a.length)];
   if (a === "normal") return sqrt(-2 * Math.log(1 - chance())) * cos(2 * PI * chance());
   if (a === "position") return { pageX: floor(chance() * (PAGE.width + 1)), pageY: floor(chance() * (PAGE.height + 1)) };
@@ -129,12 +127,13 @@ function random(a, b) {
 
 let ticking = 0;
 const loops = [];
-/** Call a function `rate` times a second; motion in it takes no time. */
-function repeat(rate, action, finish) {
-  const loop = { action, number: 0, over: false };
+/** Call a function `rate` times a second, as far as whole milliseconds allow; motion in it takes no time. */
+function repeat(rate, action) {
+  const loop = { action, over: false };
+  const pause = max(4, floor(1000 / rate));
   const again_ = () => {
-    if (loop.over || (finish && finish(loop))) return;
-    loop.number = later(1000 / rate, again_);
+    if (loop.over) return;
+    later(pause, again_);
     clock.inTick = true;
     current = loop;
     try {
@@ -144,7 +143,7 @@ function repeat(rate, action, finish) {
       current = null;
     }
   };
-  loop.number = later(1000 / rate, again_);
+  later(pause, again_);
   return loop;
 }
 let current = null;
@@ -157,7 +156,7 @@ function rateAndAction(args, standard) {
 function forever(...args) {
   const [rate, action] = rateAndAction(args, 30);
   if (!action || !(rate > 0)) return;
-  plan(turtle[0], () => { loops[loops.length] = repeat(rate, action); });
+  plan(mainTurtle, () => { loops[loops.length] = repeat(rate, action); });
 }
 
 function stop(action) {
@@ -167,7 +166,7 @@ function stop(action) {
 
 function tick(...args) {
   const [rate, action] = rateAndAction(args, 1);
-  plan(turtle[0], () => {
+  plan(mainTurtle, () => {
     if (ticking) ticking.over = true;
     ticking = action && rate > 0 ? repeat(rate, action) : 0;
   });
@@ -205,7 +204,7 @@ pressed.list = () => [];
 const pageFunctions = {
   ...readings, ...colourFunctions, ...mathFunctions,
   table, menu, random, forever, stop, tick, hatch: (...args) => hatch(args, null), Turtle, Webcam, Piano, Pencil, Sprite, pressed,
-  speed: (value) => { if (value !== undefined) plan(turtle[0], () => { standardSpeed = +value; body(turtle[0]).speed = null; }); return standardSpeed; },
+  speed: (value) => { if (value !== undefined) plan(mainTurtle, () => { standardSpeed = +value; body(mainTurtle).speed = null; }); return standardSpeed; },
   write: printed("div"), print: printed("div"), printpage: printed("div"), append: printed("span"), type: printed("pre"), typeline: printed("pre"),
   typebox: (...args) => printed("div")(args.find((value) => value !== undefined) ?? ""),
   button: (label, action) => shownThing("button", typeof label === "function" ? "\u25ce" : label),
@@ -219,7 +218,7 @@ const pageFunctions = {
   remove(...args) {
     for (const element of args.length ? elementsOf(args) : elementsOf(turtle)) plan(element, () => { show(element, false); detach(element); });
   },
-  canvas: () => turtle[0], sizexy: () => [PAGE.width, PAGE.height], defaultspeed: (value) => pageFunctions.speed(value),
+  canvas: () => mainTurtle, sizexy: () => [PAGE.width, PAGE.height], defaultspeed: (value) => pageFunctions.speed(value),
   loadscript: () => { record.waiting = true; }, load: () => { record.waiting = true; }, save: () => { record.waiting = true; },
   recolor: () => { record.waiting = true; },
   send: (name, ...args) => { (messages.sent[name] ||= []).push(args); deliver(name); },

@@ -3,6 +3,9 @@
 const attached = []; // every element on the page, in order
 
 class Element_ {
+  #turtle = null; // what an element has as a turtle, out of a program's reach
+  static turtleOf(element) { return element.#turtle; }
+  static setTurtle(element, turtle) { element.#turtle = turtle; }
   constructor(tag) {
     this.tagName = this.nodeName = short(tag).toUpperCase();
     this.nodeType = 1;
@@ -18,7 +21,6 @@ class Element_ {
     this.width = 300;
     this.height = 150;
     this.data_ = {};
-    this.turtle = null;
   }
   get textContent() { return this.innerHTML.replace(/<[^>]*>/g, ""); }
   set textContent(text) { this.innerHTML = "" + text; }
@@ -57,6 +59,10 @@ class Element_ {
   load() {}
 }
 
+const { turtleOf, setTurtle } = Element_;
+delete Element_.turtleOf;
+delete Element_.setTurtle;
+
 function attach(child, parent) {
   if (!(child instanceof Element_)) return;
   detach(child);
@@ -83,9 +89,8 @@ function copyOf(element) {
   const copy = new Element_(element.tagName);
   Object.assign(copy, { className: element.className, innerHTML: element.innerHTML, value: element.value });
   Object.assign(copy.style, element.style);
-  if (element.turtle) {
-    copy.turtle = Object.assign({}, element.turtle, { frames: [], busy: false, running: false, path: null });
-  }
+  const t = turtleOf(element);
+  if (t) setTurtle(copy, { ...t, frames: [], busy: false, running: false, path: null });
   return copy;
 }
 
@@ -124,12 +129,12 @@ function context(canvas) {
     createRadialGradient: () => ({ addColorStop: nothing }),
     createPattern: () => ({}),
     isPointInPath: () => false,
-    fillRect: (x, y, w, h) => { spend(); mark("rect", +x, +y, +w, +h, short(made.fillStyle)); },
-    strokeRect: (x, y, w, h) => { spend(); mark("rect", +x, +y, +w, +h, short(made.strokeStyle)); },
+    fillRect: (x, y, w, h) => { spend(); mark("rect", +x, +y, +w, +h, word(made.fillStyle)); },
+    strokeRect: (x, y, w, h) => { spend(); mark("rect", +x, +y, +w, +h, word(made.strokeStyle)); },
     fillText: (text) => { spend(); say_(text); },
     strokeText: (text) => { spend(); say_(text); },
-    fill: () => { spend(); mark("canvas", short(made.fillStyle)); },
-    stroke: () => { spend(); mark("canvas", short(made.strokeStyle)); },
+    fill: () => { spend(); mark("canvas", word(made.fillStyle)); },
+    stroke: () => { spend(); mark("canvas", word(made.strokeStyle)); },
   };
   for (const name of ("save restore beginPath closePath moveTo lineTo arc arcTo rect ellipse clip clearRect drawImage " +
     "quadraticCurveTo bezierCurveTo translate rotate scale transform setTransform setLineDash putImageData").split(" ")) {

@@ -19,14 +19,16 @@ function say_(text) {
 
 /** What an element has as a turtle; every element can be one. */
 function body(element) {
-  if (!element.turtle) {
-    element.turtle = {
+  let t = turtleOf(element);
+  if (!t) {
+    t = {
       x: 0, y: 0, heading: 0, speed: null, size: 1, factor: 1, shown: true,
       colour: null, width: 1.62, down: true, path: null,
-      frames: [], busy: false,
+      frames: [], busy: false, running: false,
     };
+    setTurtle(element, t);
   }
-  return element.turtle;
+  return t;
 }
 
 function isIdle(t) {
@@ -200,7 +202,7 @@ function setPen(t, args) {
   } else {
     t.down = true;
     t.path = colour === "path" ? [[t.x, t.y]] : null;
-    t.colour = colour === undefined ? "black" : short(colour);
+    t.colour = colour === undefined ? "black" : word(colour);
   }
   if (size > 0) t.width = size;
 }
@@ -212,7 +214,7 @@ function fillPath(t, args) {
     for (let i = 0; i < t.path.length; i++) {
       if (t.path[i]) points[points.length] = t.path[i][0], points[points.length] = t.path[i][1];
     }
-    mark("fill", points.length / 2, ...points.slice(0, 100), colour ? short(colour) : "none");
+    mark("fill", points.length / 2, ...points.slice(0, 40), colour ? word(colour) : "none");
     t.path = [[t.x, t.y]];
   }
 }
@@ -220,5 +222,5 @@ function fillPath(t, args) {
 function blob(kind, t, args) {
   const { colour, size } = style(args);
   const chosen = colour || (t.colour !== null && !t.path ? t.colour : "black");
-  mark(kind, t.x, t.y, (size === undefined ? 8.8 : size) * t.factor, short(chosen));
+  mark(kind, t.x, t.y, (size === undefined ? 8.8 : size) * t.factor, word(chosen));
 }
