@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from graders import Grade, outcomes
+from graders import Grade, exception, outcomes
 from simstudent.data.records import Assignment, Submission, Trajectory
 from simstudent.dialogue.encode import Encoder
 from simstudent.dialogue.serialize import (
@@ -216,6 +216,8 @@ def _step(k: int, reply: Reply, graded: Grade, start: Start) -> Step:
         reply_tokens=reply.reply_tokens,
         truncated=reply.truncated,
         reason=reply.reason,
+        exception=exception(graded) or "",
+        student_exception=exception(truth) or "",
     )
 
 

@@ -8,6 +8,7 @@ base model with the adapter off.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,11 +118,14 @@ def _train(
         import trl
     except ImportError as error:
         raise missing_extra(error.name or "trl", "train") from None
+    import datasets
     import transformers
 
     from simstudent.training.policy import load_policy, outcome
     from simstudent.training.progress import Progress, TimeLimit
 
+    os.environ.setdefault("TQDM_DISABLE", "1")  # TRL's own bars, for the reference's log-probabilities
+    datasets.disable_progress_bars()
     d = recipe.dpo
     longest = max(len(r.prompt) + max(len(r.chosen), len(r.rejected)) for p in pairs.values() for r in p.rows)
     policy = load_policy(
