@@ -39,6 +39,7 @@ class GradeCache:
         self.path = os.fspath(path)
         self._lock = threading.Lock()
         self._pid = os.getpid()
+        self._full = False
         os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)  # noqa: PTH103, PTH100, PTH120
         self._connection: sqlite3.Connection = sqlite3.connect(self.path, timeout=_PATIENCE, check_same_thread=False)
         _switch_to_wal(self._connection)
@@ -57,14 +58,24 @@ class GradeCache:
         return None if row is None else Grade.from_dict(json.loads(row[0]))
 
     def put(self, code: str | None, problem: Problem, grade: Grade) -> None:
-        """Keep a grade, at once and for good."""
-        import json
+        """Keep a grade, at once and for good.
 
-        if grade.status == "grader_error":
+        Where nothing more can be written (a full disk, say) it warns once and keeps no further grade: the grade itself
+        is as good as without a cache, and is not lost for it.
+        """
+        import json
+        import sqlite3
+        import warnings
+
+        if grade.status == "grader_error" or self._full:
             return
         row = (_key(code, problem), json.dumps(grade.to_dict()))
-        with self._lock, self._usable() as connection:
-            connection.execute("INSERT OR REPLACE INTO grades VALUES (?, ?)", row)
+        try:
+            with self._lock, self._usable() as connection:
+                connection.execute("INSERT OR REPLACE INTO grades VALUES (?, ?)", row)
+        except sqlite3.OperationalError as error:
+            self._full = True
+            warnings.warn(f"{self.path}: grades are kept no longer ({error}); grading goes on", stacklevel=2)
 
     def close(self) -> None:
         with self._lock:

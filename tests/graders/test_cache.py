@@ -96,6 +96,16 @@ def test_waits_for_whoever_has_the_file_open_while_it_is_made(tmp_path: Path, ad
     assert cache.get(CODE, add) == GRADE
 
 
+def test_a_full_disk_loses_no_grade(tmp_path: Path, add: Problem) -> None:
+    cache = GradeCache(tmp_path / "grades.sqlite")
+    cache._connection.execute("PRAGMA max_page_count=4")  # SQLite's own error for a disk without room
+    programs = [f"{CODE}# {n}" + "x" * 500 for n in range(60)]
+    with pytest.warns(UserWarning, match="grades are kept no longer") as told, Pool(1, cache=cache) as pool:
+        grades = [pool.grade(code, add) for code in programs]
+    assert [g.score for g in grades] == [1.0] * 60  # the grader's own: nothing came from the cache
+    assert len(told) == 1
+
+
 def test_refuses_another_kind_of_file(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a database\n" * 100)
     with pytest.raises(sqlite3.DatabaseError):
