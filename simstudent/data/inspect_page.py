@@ -127,7 +127,7 @@ def _days(summary: Summary) -> str:
 
     days = {datetime.date.fromisoformat(day): count for day, count in sorted(summary.days.items())}
     figure = Figure(figsize=(4.2, 2.6), layout="constrained")
-    axes = figure.add_subplot()
+    axes: Any = figure.add_subplot()  # dates are fine on an axis, whatever matplotlib's types say
     axes.bar(list(days), list(days.values()), width=max(1.0, len(days) / 400), color="#3b6ea5")
     axes.set_ylabel("events")
     axes.set_xlabel("day")
