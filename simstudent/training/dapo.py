@@ -23,8 +23,7 @@ from simstudent.training.ranks import free_port, once, quiet, world_size
 from simstudent.training.reinforce import Judge, guard, keep_varying, policy_trainer
 from simstudent.training.rewards import Example
 from simstudent.training.settings import shared_settings, steps_of
-from simstudent.training.sft import finish, prepared
-from simstudent.training.stages import begin, identity, sft_run, unfinished_run
+from simstudent.training.stages import begin, finish, identity, prepared, sft_run, unfinished_run
 
 if TYPE_CHECKING:
     from simstudent.recipe import Recipe

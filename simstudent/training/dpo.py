@@ -19,8 +19,7 @@ from simstudent.training.examples import Examples, examples
 from simstudent.training.pairs import PairSet, encode_pairs, pairs_of, summary
 from simstudent.training.ranks import once, quiet, world_size
 from simstudent.training.settings import shared_settings, steps_of, validated_settings
-from simstudent.training.sft import finish, prepared
-from simstudent.training.stages import begin, identity, sft_run, unfinished_run
+from simstudent.training.stages import begin, finish, identity, prepared, sft_run, unfinished_run
 
 if TYPE_CHECKING:
     from simstudent.recipe import Recipe

@@ -28,7 +28,7 @@ from simstudent.training.focus import focused
 from simstudent.training.packing import Collator, packed
 from simstudent.training.ranks import is_main, once, quiet, world_size
 from simstudent.training.settings import shared_settings, steps_of, validated_settings
-from simstudent.training.stages import begin, forget_after, last_checkpoint, unfinished_run
+from simstudent.training.stages import begin, finish, prepared, unfinished_run
 
 if TYPE_CHECKING:
     from simstudent.recipe import Recipe
@@ -184,13 +184,6 @@ def _train(
     finish(trainer, run, say, lambda: outcome(trainer, policy), max_minutes)
 
 
-def prepared(run: Path) -> Path | None:
-    """The checkpoint to go on from; what was logged after it is forgotten."""
-    checkpoint = last_checkpoint(run / "checkpoints")
-    forget_after(run / "metrics.jsonl", checkpoint)
-    return checkpoint
-
-
 def _pad_id(tokenizer: Any) -> int:
     return int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
 
@@ -211,25 +204,3 @@ def _settings(recipe: Recipe, run: Path, device: str, checkpointing: bool, steps
     if s.best == "skill":
         settings["save_total_limit"] = None  # all are rolled out
     return SFTConfig(**{**settings, **s.trainer})
-
-
-def finish(
-    trainer: Any, run: Path, say: Callable[[str], None], facts: Callable[[], dict[str, Any]], max_minutes: float | None
-) -> None:
-    """Keep the adapter, whole or not at all, or say that the time ran out before the end."""
-    if trainer.state.global_step < trainer.state.max_steps and not _stopped_early(trainer):
-        say(f"Stopped at step {trainer.state.global_step} after {max_minutes:g} minutes; --resume goes on from there")
-        return
-    if is_main():
-        partial = run / "adapter.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(str(partial), selected_adapters=["default"])
-        write_json(partial / "training.json", facts())
-        partial.replace(run / "adapter")
-    trainer.accelerator.wait_for_everyone()
-    say(f"Adapter: {run / 'adapter'}")
-
-
-def _stopped_early(trainer: Any) -> bool:
-    """Whether patience ended the training: no time limit did."""
-    return not any(getattr(c, "ran_out", False) for c in trainer.callback_handler.callbacks)

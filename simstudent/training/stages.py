@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +26,7 @@ from simstudent.runs import (
     write_json,
     write_lines,
 )
+from simstudent.training.ranks import is_main
 
 if TYPE_CHECKING:
     from simstudent.data.load import Data
@@ -161,3 +162,32 @@ def forget_after(metrics: Path, checkpoint: Path | None) -> None:
     step = 0 if checkpoint is None else int(checkpoint.name.split("-")[1])
     kept = [line for line in read_lines(metrics) if line["step"] <= step]
     write_lines(metrics, kept)
+
+
+def prepared(run: Path) -> Path | None:
+    """The checkpoint to go on from; what was logged after it is forgotten."""
+    checkpoint = last_checkpoint(run / "checkpoints")
+    forget_after(run / "metrics.jsonl", checkpoint)
+    return checkpoint
+
+
+def finish(
+    trainer: Any, run: Path, say: Callable[[str], None], facts: Callable[[], dict[str, Any]], max_minutes: float | None
+) -> None:
+    """Keep the adapter, whole or not at all, or say that the time ran out before the end."""
+    if trainer.state.global_step < trainer.state.max_steps and not _stopped_early(trainer):
+        say(f"Stopped at step {trainer.state.global_step} after {max_minutes:g} minutes; --resume goes on from there")
+        return
+    if is_main():
+        partial = run / "adapter.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(str(partial), selected_adapters=["default"])
+        write_json(partial / "training.json", facts())
+        partial.replace(run / "adapter")
+    trainer.accelerator.wait_for_everyone()
+    say(f"Adapter: {run / 'adapter'}")
+
+
+def _stopped_early(trainer: Any) -> bool:
+    """Whether patience ended the training: no time limit did."""
+    return not any(getattr(c, "ran_out", False) for c in trainer.callback_handler.callbacks)
