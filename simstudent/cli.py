@@ -102,7 +102,12 @@ def _positive(text: str) -> int:
 
 
 def _numbers(text: str) -> float | list[float]:
-    values = [float(part) for part in text.split(",")]
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number, nor several as 0,0.5,0.8") from None
+    if min(values) < 0:
+        raise argparse.ArgumentTypeError("must be at least 0")
     return values[0] if len(values) == 1 else values
 
 

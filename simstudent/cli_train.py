@@ -95,6 +95,8 @@ def _pairs(args: argparse.Namespace) -> None:
     from simstudent.training.pairs import pair_record
 
     recipe = load_recipe(args.recipe)
+    if args.to and not Path(args.to).absolute().parent.is_dir():
+        raise SimstudentError(f"--to {args.to}: there is no folder {Path(args.to).absolute().parent}; make it first")
     made = examples(recipe, _say)
     sets = pair_sets(recipe, made, _say)
     records = [

@@ -146,6 +146,20 @@ def test_pairs_are_written_and_shown(recipe: Recipe, tmp_path: Path, capsys: pyt
     assert all(r["chosen"] != r["rejected"] for r in records)
 
 
+def test_a_pairs_file_without_a_folder_is_refused_before_the_work(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pairs", "recipes/demo.yaml", "--to", "/nonexistent/pairs.jsonl"]) == 2
+    seen = capsys.readouterr()
+    assert "there is no folder /nonexistent" in seen.err
+    assert not seen.out
+
+
+@pytest.mark.parametrize("value", ["warm", "0,x", "-1"])
+def test_temperatures_are_numbers(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["rollout", f"--temperature={value}"])
+    assert "argument --temperature" in capsys.readouterr().err
+
+
 def test_quantised_weights_beside_vllm_are_refused_unless_asked_for(recipe: Recipe) -> None:
     def with_(quantization: str, merge: bool) -> Recipe:
         model = recipe.model.model_copy(update={"quantization": quantization})
