@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SHOWN = {"margin": "rewards/margins", "accuracy": "rewards/accuracies"}
 """Columns of the progress line: the implicit reward of chosen over rejected, and how often it is above 0."""
+LENGTH = "length"
+"""Column with a pair's tokens, prompt and longer side: rows of a batch are as long as its longest."""
 ALSO = {"validation margin": "eval_rewards/margins", "validation accuracy": "eval_rewards/accuracies"}
 
 
@@ -94,14 +96,23 @@ def dpo_trainer() -> Any:
 
 
 def dataset_of(pairs: PairSet) -> Any:
-    """The pairs with the columns that TRL's collator reads."""
+    """The pairs with the columns that TRL's collator reads, and their lengths.
+
+    The longest come first: where rows are read in order (reference, validation) a batch then holds rows of about the
+    same length, and the first batch shows whether the memory is enough.
+    """
     from datasets import Dataset
 
     rows = [
-        {"prompt_ids": list(r.prompt), "chosen_ids": list(r.chosen), "rejected_ids": list(r.rejected)}
+        {
+            "prompt_ids": list(r.prompt),
+            "chosen_ids": list(r.chosen),
+            "rejected_ids": list(r.rejected),
+            LENGTH: len(r.prompt) + max(len(r.chosen), len(r.rejected)),
+        }
         for r in pairs.rows
     ]
-    return Dataset.from_list(rows)
+    return Dataset.from_list(sorted(rows, key=lambda row: row[LENGTH], reverse=True))
 
 
 def _train(
@@ -137,6 +148,8 @@ def _train(
         **validated_settings(steps, d.evaluations),
         "beta": d.beta,
         "max_length": None,  # the window already holds
+        "train_sampling_strategy": "group_by_length" if d.micro_batch_size > 1 else "random",
+        "length_column_name": LENGTH,
         "precompute_ref_log_probs": d.reference == "precomputed",
         "gradient_checkpointing": policy.checkpointing,
     }
