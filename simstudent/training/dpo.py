@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from simstudent.data.split import Side, position
 from simstudent.errors import SimstudentError, missing_extra
 from simstudent.training.examples import Examples, examples
-from simstudent.training.pairs import PairSet, encode_pairs, pairs_of, summary
+from simstudent.training.pairs import PairRow, PairSet, encode_pairs, pairs_of, summary
 from simstudent.training.ranks import once, quiet, world_size
 from simstudent.training.settings import shared_settings, steps_of, validated_settings
 from simstudent.training.stages import begin, finish, identity, prepared, sft_run, unfinished_run
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SHOWN = {"margin": "rewards/margins", "accuracy": "rewards/accuracies"}
 """Columns of the progress line: the implicit reward of chosen over rejected, and how often it is above 0."""
 LENGTH = "length"
-"""Column with a pair's tokens, prompt and longer side: rows of a batch are as long as its longest."""
+"""Column by which the trainer puts pairs of about the same length into a batch."""
 ALSO = {"validation margin": "eval_rewards/margins", "validation accuracy": "eval_rewards/accuracies"}
 
 
@@ -103,16 +103,23 @@ def dataset_of(pairs: PairSet) -> Any:
     """
     from datasets import Dataset
 
-    rows = [
-        {
-            "prompt_ids": list(r.prompt),
-            "chosen_ids": list(r.chosen),
-            "rejected_ids": list(r.rejected),
-            LENGTH: len(r.prompt) + max(len(r.chosen), len(r.rejected)),
-        }
-        for r in pairs.rows
-    ]
-    return Dataset.from_list(sorted(rows, key=lambda row: row[LENGTH], reverse=True))
+    rows = sorted(pairs.rows, key=_tokens, reverse=True)
+    return Dataset.from_list(
+        [
+            {
+                "prompt_ids": list(r.prompt),
+                "chosen_ids": list(r.chosen),
+                "rejected_ids": list(r.rejected),
+                LENGTH: _tokens(r),
+            }
+            for r in rows
+        ]
+    )
+
+
+def _tokens(row: PairRow) -> int:
+    """The pair's tokens, prompt and longer side: rows of a batch are padded to its longest."""
+    return len(row.prompt) + max(len(row.chosen), len(row.rejected))
 
 
 def _train(
@@ -137,7 +144,7 @@ def _train(
     os.environ.setdefault("TQDM_DISABLE", "1")  # TRL's own bars, for the reference's log-probabilities
     datasets.disable_progress_bars()
     d = recipe.dpo
-    longest = max(len(r.prompt) + max(len(r.chosen), len(r.rejected)) for p in pairs.values() for r in p.rows)
+    longest = max(_tokens(r) for p in pairs.values() for r in p.rows)
     policy = load_policy(
         recipe, say, tokens=2 * longest * d.micro_batch_size, checkpointing=d.gradient_checkpointing, adapter=adapter
     )
