@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from simstudent.evaluation.metrics import evaluate
+from simstudent.rollout.folder import read_rollouts
 from simstudent.rollout.records import Rollout, Step
-from simstudent.rollout.run import read_rollouts
 
 ATTEMPTS = 6
 SAMPLES = 5

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from simstudent import __version__
 from simstudent.cli_data import add_parser
+from simstudent.cli_rollout import add_parsers as add_rollouts
 from simstudent.cli_train import add_parsers as add_training
 from simstudent.errors import SimstudentError
-
-if TYPE_CHECKING:
-    from simstudent.recipe import Recipe
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,32 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--html", metavar="FILE", help="write a page to read in a browser, instead of printing")
 
     add_training(commands)
-
-    sub = command("rollout", _rollout, "Simulate students step by step, grade every step, report the figures.")
-    sub.add_argument("recipe", metavar="RECIPE", nargs="?", help="default: the newest trained run's own recipe")
-    sub.add_argument("--steps", type=_positive, help="simulated submissions per start (the recipe's: rollout.steps)")
-    sub.add_argument("--methods", help="comma-separated, over the recipe's: base,sft,dpo,repeat-last,constant-0,...")
-    sub.add_argument("--engine", choices=["transformers", "vllm"], help="over the recipe's")
-    sub.add_argument("--limit", type=_positive, help="only this many starts, drawn by a seeded hash")
-    sub.add_argument("--temperature", type=_numbers, help="0 is greedy; several, as 0,0.5,0.8, side by side")
-    sub.add_argument("--split", help="over the recipe's: test, validation, train, or a cell")
-    sub.add_argument(
-        "--adapters", nargs="+", metavar="NAME=RUN", help="further trained runs beside the others, under these names"
-    )
-    sub.add_argument("--samples", type=_positive, help="simulations per start (with a temperature)")
-    sub.add_argument("--run", metavar="DIR", dest="run_folder", help="this run folder, not the newest")
-    sub.add_argument("--resume", action="store_true", help="go on with the newest rollouts of the same settings")
-    _add_runs(sub)
-
-    sub = command("evaluate", _evaluate, "Recompute the figures of a rollout folder from its JSONL files alone.")
-    sub.add_argument("folder", metavar="FOLDER")
-    sub.add_argument("--resamples", type=_positive, default=10_000, help="bootstrap resamples (default 10000)")
-    sub.add_argument("--cell", metavar="NAME", help="of a split by cells: the figures of this part of the test side")
+    add_rollouts(commands)
     return parser
-
-
-def _add_runs(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--runs", default="runs", metavar="DIR", help="folder of run folders (default: ./runs)")
 
 
 def _positive(text: str) -> int:
@@ -99,16 +71,6 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return value
-
-
-def _numbers(text: str) -> float | list[float]:
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number, nor several as 0,0.5,0.8") from None
-    if min(values) < 0:
-        raise argparse.ArgumentTypeError("must be at least 0")
-    return values[0] if len(values) == 1 else values
 
 
 def _say(text: str) -> None:
@@ -152,117 +114,3 @@ def _preview(args: argparse.Namespace) -> None:
         _say(f"Page: {args.html}")
     else:
         write_terminal(shown, encoder)
-
-
-def _rollout(args: argparse.Namespace) -> None:
-    from simstudent.rollout.run import run_rollouts
-
-    overrides: dict[str, Any] = {
-        f"rollout.{name}": value
-        for name in ("steps", "engine", "limit", "temperature", "samples", "split")
-        if (value := getattr(args, name)) is not None
-    }
-    if args.methods:
-        overrides["rollout.methods"] = [m.strip() for m in args.methods.split(",") if m.strip()]
-    recipe, run = _recipe_and_run(args, overrides)
-    more = _named_adapters(args.adapters or [], recipe)
-    folder = run_rollouts(recipe, run, root=Path(args.runs), more=more, resume=args.resume, say=_say)
-    _report(folder, recipe.rollout.resamples)
-
-
-def _named_adapters(given: Sequence[str], recipe: Recipe) -> dict[str, Path]:
-    """``NAME=RUN`` arguments as adapter folders by name. Raises SimstudentError for another model's or dialogue's."""
-    from simstudent.runs import differences, read_recipe, trained
-
-    found: dict[str, Path] = {}
-    for text in given:
-        name, _, run = text.partition("=")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or not trained(Path(run)):
-            raise SimstudentError(f"--adapters {text}: write NAME=RUN, RUN being the folder of a trained run")
-        theirs, ours = read_recipe(Path(run)).to_dict(), recipe.to_dict()
-        unlike = [line for part in ("model", "dialogue") for line in differences(theirs[part], ours[part], f"{part}.")]
-        if unlike:
-            raise SimstudentError(f"--adapters {text}: it cannot share these rollouts:\n  " + "\n  ".join(unlike))
-        found[name] = Path(run) / "adapter"
-    return found
-
-
-def _recipe_and_run(args: argparse.Namespace, overrides: dict[str, Any]) -> tuple[Recipe, Path | None]:
-    """The recipe under the command line's overrides, and the run to simulate with (None: nothing trained is needed)."""
-    from simstudent.recipe import load_recipe
-    from simstudent.runs import newest_run
-
-    root = Path(args.runs)
-    if args.recipe is None:
-        run = Path(args.run_folder) if args.run_folder else newest_run(root)
-        if run is None:
-            raise SimstudentError(
-                f"no trained run in {root.absolute()}. Train one (simstudent sft recipes/demo.yaml), or name a recipe"
-            )
-        _say(f"Run: {run}")
-        return _with_stage(load_recipe(run / "recipe.yaml", overrides), run, overrides), run
-    recipe = load_recipe(args.recipe, overrides)
-    run = Path(args.run_folder) if args.run_folder else newest_run(root, name=recipe.name)
-    if run is None and "sft" in recipe.rollout.methods:
-        raise SimstudentError(
-            f"recipe '{recipe.name}' has no trained run in {root.absolute()}. Train it (simstudent sft {args.recipe}), "
-            "or leave the trained student out: --methods base,repeat-last,constant-0"
-        )
-    if run is not None:
-        _say(f"Run: {run}")
-        recipe = _with_stage(recipe, run, overrides)
-    return recipe, run
-
-
-def _with_stage(recipe: Recipe, run: Path, overrides: dict[str, Any]) -> Recipe:
-    """The recipe with what the run trained among its methods, unless the command line names them."""
-    from simstudent.runs import stage_of, trained
-
-    methods: tuple[str, ...] = recipe.rollout.methods
-    if "rollout.methods" in overrides or not trained(run) or stage_of(run) in methods:
-        return recipe
-    after = methods.index("sft") + 1 if "sft" in methods else 0
-    methods = (*methods[:after], stage_of(run), *methods[after:])
-    return recipe.model_copy(update={"rollout": recipe.rollout.model_copy(update={"methods": methods})})
-
-
-def _evaluate(args: argparse.Namespace) -> None:
-    _report(Path(args.folder), args.resamples, args.cell)
-
-
-def _report(folder: Path, resamples: int, cell: str | None = None) -> None:
-    """Figures of a rollout folder: metrics.json, figures.csv and table.md beside the JSONL files, and on the terminal.
-
-    ``cell``: of this part of the test side only, into files of its own.
-    """
-    import importlib.util
-
-    from rich.console import Console
-
-    from simstudent.evaluation.files import to_csv, to_json
-    from simstudent.evaluation.metrics import evaluate
-    from simstudent.evaluation.tables import render, to_markdown
-    from simstudent.evaluation.words import explain
-    from simstudent.rollout.run import read_rollouts, read_settings
-    from simstudent.runs import write_json
-
-    codebleu = importlib.util.find_spec("codebleu") is not None
-    rollouts = read_rollouts(folder)
-    if cell is not None:
-        cells = sorted({str(r.cell) for r in rollouts if r.cell})
-        rollouts = [r for r in rollouts if r.cell == cell]
-        if not rollouts:
-            raise SimstudentError(f"no rollout in {folder} is of the cell {cell}; cells: {', '.join(cells) or 'none'}")
-    figures = evaluate(rollouts, resamples=resamples, codebleu=codebleu)
-    suffix = "" if cell is None else f"-{cell}"
-    write_json(folder / f"metrics{suffix}.json", to_json(figures))
-    (folder / f"table{suffix}.md").write_text(to_markdown(figures), encoding="utf-8")
-    (folder / f"figures{suffix}.csv").write_text(to_csv(figures), encoding="utf-8")
-    for table in render(figures):
-        Console().print(table)
-    _say(explain(figures))
-    if read_settings(folder).get("source") == "course":
-        _say("All of these students are made up (the course that comes with simstudent): no figure is about real ones.")
-    if not codebleu:
-        _say('CodeBLEU was left out, it is not installed: pip install "simstudent[codebleu]"')
-    _say(f"Figures: {folder / f'table{suffix}.md'}, figures{suffix}.csv and metrics{suffix}.json")

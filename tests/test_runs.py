@@ -9,7 +9,7 @@ import pytest
 
 from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe, recipe_from_dict
-from simstudent.rollout.run import read_rollouts
+from simstudent.rollout.folder import read_rollouts
 from simstudent.runs import (
     append_line,
     create_run,

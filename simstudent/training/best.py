@@ -26,7 +26,8 @@ def keep_most_skilful(recipe: Recipe, run: Path, say: Callable[[str], None]) -> 
     The measure is the agreement of test outcomes over ``repeat-last``, on pairs that both cover.
     """
     from simstudent.evaluation.metrics import evaluate
-    from simstudent.rollout.run import read_rollouts, run_rollouts
+    from simstudent.rollout.folder import read_rollouts
+    from simstudent.rollout.run import run_rollouts
 
     _free_device()
     folders = sorted((run / "checkpoints").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))

@@ -8,7 +8,7 @@ import pytest
 
 from simstudent.cli import main
 from simstudent.data.split import CELLS
-from simstudent.rollout.run import read_rollouts
+from simstudent.rollout.folder import read_rollouts
 
 RECIPE = """
 name: cells

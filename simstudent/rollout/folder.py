@@ -1,0 +1,79 @@
+"""A folder of rollouts: ``<run>/rollouts/<label>-<time>/``.
+
+It holds ``settings.json`` (all that decides about the rollouts), one ``<method>.jsonl`` per method, and the figures.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from simstudent.errors import SimstudentError
+from simstudent.recipe import Method
+from simstudent.rollout.records import Rollout
+from simstudent.rollout.simulate import Start
+from simstudent.runs import differences, read_lines, write_json, write_lines
+
+
+def read_rollouts(folder: Path) -> list[Rollout]:
+    """All rollouts in a folder, methods in the recipes' order.
+
+    Raises SimstudentError when there is none, or naming the line that is no rollout.
+    """
+    order = {name: number for number, name in enumerate(get_args(Method))}
+    paths = sorted(folder.glob("*.jsonl"), key=lambda p: (order.get(p.stem, len(order)), p.stem))
+    found = [_rollout(line, f"{path}, line {n}") for path in paths for n, line in enumerate(read_lines(path), 1)]
+    if not found:
+        raise SimstudentError(f"no rollouts in {folder} (expected <method>.jsonl files)")
+    return found
+
+
+def _rollout(line: dict[str, Any], place: str) -> Rollout:
+    try:
+        return Rollout.from_dict(line)
+    except (KeyError, TypeError) as error:
+        raise SimstudentError(f"{place}: not a rollout as simstudent writes it ({error})") from None
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What decided the rollouts in a folder; empty where the folder came without (JSONL files alone)."""
+    path = folder / "settings.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def rollout_folder(run: Path, settings: dict[str, Any], resume: bool) -> Path:
+    """A new folder under ``run``, or with ``resume`` the newest; raises SimstudentError if its settings are others."""
+    t = settings["temperature"]
+    temperatures = "_".join(f"{value:g}" for value in t) if isinstance(t, list) else f"{t:g}"
+    sampled = f"t{temperatures}-p{settings['top_p']:g}-n{settings['samples']}"
+    label = f"{settings['split']}-k{settings['steps']}-{sampled if t else 'greedy'}"
+    root = run / "rollouts"
+    if resume:
+        olds = sorted(root.glob("*/settings.json"), key=lambda p: p.stat().st_mtime)
+        if not olds:
+            raise SimstudentError(f"nothing to resume: no rollouts in {root}")
+        changed = differences(read_settings(olds[-1].parent), settings)
+        if changed:
+            raise SimstudentError(
+                f"{olds[-1].parent} cannot be resumed, its settings differ (start anew without --resume):\n  "
+                + "\n  ".join(changed)
+            )
+        return olds[-1].parent
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = root / f"{label}-{stamp}"
+    folder.mkdir(parents=True)
+    write_json(folder / "settings.json", settings)
+    return folder
+
+
+def open_starts(path: Path, wanted: Sequence[Start]) -> list[Start]:
+    """The starts not yet rolled out. Lines of failed rollouts are taken out of the file: they run again."""
+    lines = list(read_lines(path))
+    kept = [line for line in lines if line["error"] is None]
+    if len(kept) < len(lines):
+        write_lines(path, kept)
+    done = {line["key"] for line in kept}
+    return [s for s in wanted if s.key not in done]
