@@ -101,7 +101,19 @@ class DialogueSection(Section):
         return value
 
 
-Method = Literal["base", "sft", "dpo", "dapo", "repeat-last", "constant-0", "constant-0.5", "reference"]
+Method = Literal[
+    "base",
+    "sft",
+    "dpo",
+    "dapo",
+    "repeat-last",
+    "constant-0",
+    "constant-0.5",
+    "nearest",
+    "random",
+    "reference",
+    "oracle",
+]
 
 
 Temperature = Annotated[float, Field(ge=0)]

@@ -12,12 +12,13 @@ from typing import Any
 from graders import Pool
 from simstudent.data import regrade
 from simstudent.data.load import prepare
+from simstudent.data.records import Trajectory
 from simstudent.data.split import position
 from simstudent.dialogue.earlier import earlier_work
 from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe
 from simstudent.rollout.engine import Sampling
-from simstudent.rollout.engines.baselines import baseline
+from simstudent.rollout.engines.baselines import DRAWN, baseline
 from simstudent.rollout.folder import open_starts, rollout_folder
 from simstudent.rollout.methods import STAGED, Played, played
 from simstudent.rollout.opening import encoder_of, open_engine
@@ -32,10 +33,14 @@ MODELS = ("base", *STAGED)
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """Everything the methods share: where they start, what judges them, what decides the answer."""
+    """Everything the methods share: where they start, what judges them, what decides the answer.
+
+    ``training``: the training side, which some baselines answer from.
+    """
 
     recipe: Recipe
     starts: tuple[Start, ...]
+    training: tuple[Trajectory, ...]
     settings: dict[str, Any]
 
 
@@ -70,7 +75,7 @@ def prepare_simulation(recipe: Recipe, pool: Pool, say: Callable[[str], None]) -
         "grader": recipe.grader.model_dump(mode="json", exclude={"workers"}),
         **r.model_dump(mode="json", exclude={"methods", "concurrency", "batch_size", "resamples"}),
     }
-    return Simulation(recipe, tuple(found), settings)
+    return Simulation(recipe, tuple(found), data.sides["train"], settings)
 
 
 def run_rollouts(
@@ -125,8 +130,10 @@ async def _all_methods(
     r = recipe.rollout
     for method in r.methods:
         if method not in MODELS:
-            todo = open_starts(folder / f"{method}.jsonl", _distinct(simulation.starts))
-            await run_job(Job(method, baseline(method), todo), recipe, folder, pool, say)
+            wanted = simulation.starts if method in DRAWN else _distinct(simulation.starts)
+            todo = open_starts(folder / f"{method}.jsonl", wanted)
+            student = baseline(method, simulation.training, recipe.seed)
+            await run_job(Job(method, student, todo), recipe, folder, pool, say)
     waiting = []
     for p in models:
         starts = simulation.starts if p.temperature else _distinct(simulation.starts)
