@@ -19,7 +19,7 @@ from simstudent.data.variants import Variant
 from simstudent.errors import SimstudentError
 from simstudent.recipe_errors import Lines, describe, parse_yaml
 from simstudent.section import Section
-from simstudent.training.sections import DapoSection, DpoSection, SftSection
+from simstudent.training.sections import DapoSection, DpoSection, SftSection, StudentsSection
 
 
 class ModelSection(Section):
@@ -163,6 +163,7 @@ class Recipe(Section):
     data: DataSection
     grader: GraderSection = GraderSection()
     dialogue: DialogueSection = DialogueSection()
+    students: StudentsSection = StudentsSection()
     sft: SftSection = SftSection()
     dpo: DpoSection = DpoSection()
     dapo: DapoSection = DapoSection()

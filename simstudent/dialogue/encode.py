@@ -271,7 +271,7 @@ def make_encoder(recipe: Recipe, tokenizer: Any, template: ChatTemplate | None =
     d = recipe.dialogue
     return Encoder(
         tokenizer,
-        window=d.window,
+        window=d.window - (recipe.students.kind != "none"),  # the student's token stands before the rest
         answer_tokens=d.answer_tokens,
         history_tokens=d.history.tokens if d.history.assignments else 0,
         max_programs=d.max_programs,

@@ -37,6 +37,11 @@ class Held:
     wrong: int
 
     @property
+    def students(self) -> dict[str, str]:
+        """The student of each trajectory by its key."""
+        return {t.key: t.student for t in self.trajectories}
+
+    @property
     def text(self) -> str:
         """Counts, for a person."""
         submissions = sum(len(t.submissions) for t in self.trajectories)

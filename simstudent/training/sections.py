@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from simstudent.section import Section
 
@@ -56,6 +56,27 @@ class SftSection(Section):
     """Further fields of TRL's SFTConfig, passed on verbatim."""
 
     _divides = field_validator("micro_batch_size")(_whole_batches)
+
+
+class StudentsSection(Section):
+    """A vector per student in front of the sequence, trained together with the adapter (training/students.py)."""
+
+    kind: Literal["none", "table", "bottleneck"] = "none"
+    """table: a free vector each; bottleneck: ``dim`` numbers each, through a ReLU and one matrix."""
+    dim: int = Field(64, ge=1)
+    """Bottleneck: numbers of each student."""
+    spread: float | None = Field(None, ge=0)
+    """Standard deviation of the students' own numbers at the start; default: 0 for a table, 1 for a bottleneck."""
+    learning_rate: float = Field(0.01, gt=0)
+    """The size of a student's first update, per number; it follows sft.schedule."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """How often in training a sequence stands without its student, so that the model knows what to do for others."""
+
+    @model_validator(mode="after")
+    def _begins(self) -> StudentsSection:
+        if self.kind == "bottleneck" and self.spread == 0:
+            raise ValueError("a bottleneck that begins at 0 never moves (its ReLU has no gradient); leave spread out")
+        return self
 
 
 class DpoSection(Section):

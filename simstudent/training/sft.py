@@ -29,6 +29,7 @@ from simstudent.training.packing import Collator, packed
 from simstudent.training.ranks import is_main, once, quiet, world_size
 from simstudent.training.settings import shared_settings, steps_of, validated_settings
 from simstudent.training.stages import begin, finish, prepared, unfinished_run
+from simstudent.training.students import attach, new_students, roster_of, with_students
 
 if TYPE_CHECKING:
     from simstudent.recipe import Recipe
@@ -60,6 +61,8 @@ def training_set(recipe: Recipe, say: Callable[[str], None]) -> TrainingSet:
         encoded[side] = encode(made.encoder, held.dialogues.values())
         if side == "train" and recipe.sft.copied_lines < 1:
             encoded[side] = focused(encoded[side], held.dialogues, made.encoder, recipe.sft.copied_lines, recipe.seed)
+        if recipe.students.kind != "none":
+            encoded[side] = with_students(encoded[side], roster_of(made.data), held.students)
         say(_side_text(side, held, encoded[side], window))
         if not encoded[side].rows:
             raise SimstudentError(f"no {side} dialogue fits dialogue.window = {window} tokens")
@@ -131,7 +134,7 @@ def run_sft(
     _train(recipe, rows, train, run, say, max_minutes)
     if recipe.sft.best == "skill" and (run / "adapter").is_dir() and is_main():
         best = keep_most_skilful(recipe, run, say)
-        for path in best.glob("adapter_*"):
+        for path in [*best.glob("adapter_*"), *best.glob("students.*")]:
             partial = run / "adapter" / f"{path.name}.partial"
             shutil.copyfile(path, partial)
             partial.replace(run / "adapter" / path.name)
@@ -156,6 +159,7 @@ def _train(
         raise missing_extra(error.name or "trl", "train") from None
     import transformers
 
+    from simstudent.training.learn_students import STATE, TrainStudents
     from simstudent.training.policy import load_policy, lora_config, outcome
     from simstudent.training.progress import Progress, TimeLimit
 
@@ -163,7 +167,8 @@ def _train(
     validation = trainer_rows(recipe, rows.validation.rows)
     longest = max(len(r["input_ids"]) for r in [*train, *validation])
     policy = load_policy(recipe, say, tokens=longest * s.micro_batch_size, checkpointing=s.gradient_checkpointing)
-    checkpoint = once(lambda: prepared(run))
+    learner = _learner(recipe, rows.data, policy.model, say)
+    checkpoint = once(lambda: prepared(run, () if learner is None else (STATE,)))
     if checkpoint is not None:
         say(f"Going on from {checkpoint.name}")
     steps = steps_of(len(train), s.batch_size, s.epochs)
@@ -177,11 +182,29 @@ def _train(
         data_collator=Collator(_pad_id(rows.encoder.tokenizer)) if s.packing else None,
         callbacks=[Progress(run / "metrics.jsonl", rows.train.tokens / len(train), say), TimeLimit(max_minutes)],
     )
+    if learner is not None:
+        trainer.add_callback(TrainStudents(learner, checkpoint))
     if s.patience is not None:
         trainer.add_callback(transformers.EarlyStoppingCallback(s.patience))
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    finish(trainer, run, say, lambda: outcome(trainer, policy), max_minutes)
+    beside = None if learner is None else learner.students.save
+    finish(trainer, run, say, lambda: outcome(trainer, policy), max_minutes, beside)
+
+
+def _learner(recipe: Recipe, data: Data, model: Any, say: Callable[[str], None]) -> Any:
+    """The students' vectors, read by the model from now on; None where the recipe has none."""
+    from simstudent.training.learn_students import Learner
+
+    if recipe.students.kind == "none":
+        return None
+    if world_size() > 1:
+        raise SimstudentError("students' vectors are trained in one process; leave accelerate launch out")
+    students = new_students(recipe.students, roster_of(data), model, recipe.seed)
+    say(students.text)
+    learner = Learner(students, learning_rate=recipe.students.learning_rate, dropout=recipe.students.dropout)
+    attach(model, learner.lookup)
+    return learner
 
 
 def _pad_id(tokenizer: Any) -> int:

@@ -96,6 +96,8 @@ def sft_run(recipe: Recipe, root: Path, named: Path | None, facts: Mapping[str, 
     It fits when model, dialogue, data and template (``facts``: see `identity`) are the same. Raises SimstudentError
     naming what differs.
     """
+    if recipe.students.kind != "none":
+        raise SimstudentError("dpo and dapo do not train students' vectors (students.kind: none); sft does")
     if named is not None:
         if not trained(named):
             raise SimstudentError(f"{named} holds no trained adapter; name a finished run of simstudent sft")
@@ -139,11 +141,15 @@ WHOLE = ("adapter_config.json", "optimizer.pt", "scheduler.pt", "trainer_state.j
 """What a checkpoint folder holds once it is complete; trainer_state.json is written last."""
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint; a half-written one (the process was killed) is removed."""
+def last_checkpoint(folder: Path, also: tuple[str, ...] = ()) -> Path | None:
+    """The newest complete checkpoint; a half-written one (the process was killed) is removed.
+
+    ``also``: files that it must hold besides the trainer's.
+    """
     found = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
     for checkpoint in reversed(found):
-        if all((checkpoint / name).is_file() for name in WHOLE) and _readable(checkpoint / "trainer_state.json"):
+        whole = all((checkpoint / name).is_file() for name in (*WHOLE, *also))
+        if whole and _readable(checkpoint / "trainer_state.json"):
             return checkpoint
         shutil.rmtree(checkpoint)
     return None
@@ -164,17 +170,25 @@ def forget_after(metrics: Path, checkpoint: Path | None) -> None:
     write_lines(metrics, kept)
 
 
-def prepared(run: Path) -> Path | None:
-    """The checkpoint to go on from; what was logged after it is forgotten."""
-    checkpoint = last_checkpoint(run / "checkpoints")
+def prepared(run: Path, also: tuple[str, ...] = ()) -> Path | None:
+    """The checkpoint to go on from (see `last_checkpoint`); what was logged after it is forgotten."""
+    checkpoint = last_checkpoint(run / "checkpoints", also)
     forget_after(run / "metrics.jsonl", checkpoint)
     return checkpoint
 
 
 def finish(
-    trainer: Any, run: Path, say: Callable[[str], None], facts: Callable[[], dict[str, Any]], max_minutes: float | None
+    trainer: Any,
+    run: Path,
+    say: Callable[[str], None],
+    facts: Callable[[], dict[str, Any]],
+    max_minutes: float | None,
+    beside: Callable[[Path], None] | None = None,
 ) -> None:
-    """Keep the adapter, whole or not at all, or say that the time ran out before the end."""
+    """Keep the adapter, whole or not at all, or say that the time ran out before the end.
+
+    ``beside`` writes what belongs to it into its folder.
+    """
     if trainer.state.global_step < trainer.state.max_steps and not _stopped_early(trainer):
         say(f"Stopped at step {trainer.state.global_step} after {max_minutes:g} minutes; --resume goes on from there")
         return
@@ -182,6 +196,8 @@ def finish(
         partial = run / "adapter.partial"
         shutil.rmtree(partial, ignore_errors=True)
         trainer.accelerator.unwrap_model(trainer.model).save_pretrained(str(partial), selected_adapters=["default"])
+        if beside is not None:
+            beside(partial)
         write_json(partial / "training.json", facts())
         partial.replace(run / "adapter")
     trainer.accelerator.wait_for_everyone()
