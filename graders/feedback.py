@@ -43,6 +43,12 @@ def feedback(grade: Grade, problem: Problem, level: Level) -> str:
             raise ValueError(f"unknown feedback level {level!r}: use 'full', 'summary' or 'none'")
 
 
+def names_of_tests(problem: Problem) -> list[str]:
+    """What each test tries, one short line each, as feedback calls it; none for an autograder's script."""
+    tests: tuple[FunctionTest | ProgramTest | str, ...] = problem.tests if problem.checker is None else problem.checks
+    return [shorten(_where(test, problem), _LINE) for test in tests]
+
+
 def _summary(grade: Grade, problem: Problem) -> str:
     if grade.status == "grader_error":
         return _HEADS["grader_error"]
@@ -73,14 +79,16 @@ def _lines(grade: Grade, problem: Problem) -> list[str]:
 
 
 def _line(test: FunctionTest | ProgramTest | str, outcome: TestOutcome, problem: Problem) -> str:
+    return f"{_where(test, problem)}: {outcome.detail or 'was not run'}"
+
+
+def _where(test: FunctionTest | ProgramTest | str, problem: Problem) -> str:
     """``test``: the name of a check, where there is no other test."""
     if isinstance(test, str):
-        where = test
-    elif isinstance(test, FunctionTest):
-        where = f"{problem.entry}({shorten(_arguments(test.args), _INPUT)})"
-    else:
-        where = f"Input {shorten(repr(test.stdin), _INPUT)}" if test.stdin else "Without input"
-    return f"{where}: {outcome.detail or 'was not run'}"
+        return test
+    if isinstance(test, FunctionTest):
+        return f"{problem.entry}({shorten(_arguments(test.args), _INPUT)})"
+    return f"Input {shorten(repr(test.stdin), _INPUT)}" if test.stdin else "Without input"
 
 
 def _arguments(args: str) -> str:

@@ -1,16 +1,19 @@
 """A folder of rollouts: ``<run>/rollouts/<label>-<time>/``.
 
-It holds ``settings.json`` (all that decides about the rollouts), one ``<method>.jsonl`` per method, and the figures.
+It holds ``settings.json`` (all that decides about the rollouts), ``assignments.json`` (what people read of the tasks),
+one ``<method>.jsonl`` per method, and the figures.
 """
 
 from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from graders.feedback import names_of_tests
+from simstudent.data.records import Assignment
 from simstudent.errors import SimstudentError
 from simstudent.recipe import Method
 from simstudent.rollout.records import Rollout
@@ -41,6 +44,25 @@ def _rollout(line: dict[str, Any], place: str) -> Rollout:
 def read_settings(folder: Path) -> dict[str, Any]:
     """What decided the rollouts in a folder; empty where the folder came without (JSONL files alone)."""
     path = folder / "settings.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def write_assignments(folder: Path, assignments: Iterable[Assignment]) -> None:
+    """Write down the statement and the names of the tests of each assignment, for people to read beside rollouts."""
+    found = {
+        a.id: {
+            "statement": a.statement,
+            "language": a.language,
+            "tests": [] if a.problem is None else names_of_tests(a.problem),
+        }
+        for a in assignments
+    }
+    write_json(folder / "assignments.json", found)
+
+
+def read_assignments(folder: Path) -> dict[str, dict[str, Any]]:
+    """``statement``, ``language`` and ``tests`` by assignment; empty where the folder came without."""
+    path = folder / "assignments.json"
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 

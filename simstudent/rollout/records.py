@@ -20,7 +20,8 @@ class Step:
     constant baselines: status ``constant``). ``tests`` and ``student_tests`` are the per-test outcomes as a string, one
     character a test (``graders.outcomes``). Tokens count prompt and answer. ``said``: words that came before it.
     ``exception`` and ``student_exception``: the class of the first exception (``graders.exception``); "" where there
-    was none, None in a record that does not tell.
+    was none, None in a record that does not tell. ``feedback`` and ``student_feedback``: what a student is told about
+    the two submissions at the recipe's feedback level (None: an older record, or a grade without a program).
     """
 
     k: int
@@ -40,6 +41,8 @@ class Step:
     said: tuple[str, ...] = ()
     exception: str | None = None
     student_exception: str | None = None
+    feedback: str | None = None
+    student_feedback: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__} | {"said": list(self.said)}

@@ -19,7 +19,7 @@ from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe
 from simstudent.rollout.engine import Sampling
 from simstudent.rollout.engines.baselines import DRAWN, baseline
-from simstudent.rollout.folder import open_starts, rollout_folder
+from simstudent.rollout.folder import open_starts, rollout_folder, write_assignments
 from simstudent.rollout.methods import STAGED, Played, played
 from simstudent.rollout.opening import encoder_of, open_engine
 from simstudent.rollout.schedule import Job, run_job
@@ -105,6 +105,7 @@ def run_rollouts(
         if used:
             simulation.settings["adapters"] = {name: _folder_hash(path) for name, path in used.items()}
         folder = rollout_folder(run, simulation.settings, resume)
+        write_assignments(folder, (s.assignment for s in simulation.starts))
         say(f"Rollouts: {folder}")
         asyncio.run(_all_methods(simulation, run, models, used, folder, pool, say))
     return folder

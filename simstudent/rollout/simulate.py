@@ -147,11 +147,12 @@ async def simulate(
                 stop = "give_up"
                 break
             graded = await _graded(reply, start.assignment, grade)
-            done.append(replace(_step(k, reply, graded, start), said=said))
+            told = _told(reply, graded, start, look)
+            done.append(replace(_step(k, reply, graded, start, look), said=said, feedback=told))
             if graded.score >= 1.0:
                 stop = "solved"
                 break
-            past = _extended(past, reply, graded, start, k, look)
+            past = _extended(past, reply, graded, told, start, k, look)
         else:
             if look.give_up and gave_up and (await student(start, replace(past, header=""), truths + 1)).gives_up:
                 stop = "give_up"
@@ -198,16 +199,16 @@ async def _graded(reply: Reply, assignment: Assignment, grade: Grader) -> Grade:
     return graded
 
 
-def _step(k: int, reply: Reply, graded: Grade, start: Start) -> Step:
+def _step(k: int, reply: Reply, graded: Grade, start: Start, look: DialogueSection) -> Step:
     number = start.t + k - 1
-    truth = start.grades[number]
+    truth, real = start.grades[number], start.trajectory.submissions[number]
     return Step(
         k=k,
         code=reply.code,
         grade=graded.score,
         status="constant" if reply.grade is not None else "bad_diff" if reply.reason else graded.status,
         tests=outcomes(graded),
-        student_code=start.trajectory.submissions[number].code,
+        student_code=real.code,
         student_grade=truth.score,
         student_status=truth.status,
         student_tests=outcomes(truth),
@@ -218,6 +219,7 @@ def _step(k: int, reply: Reply, graded: Grade, start: Start) -> Step:
         reason=reply.reason,
         exception=exception(graded) or "",
         student_exception=exception(truth) or "",
+        student_feedback=feedback_text(start.assignment, real, truth, look.feedback),
     )
 
 
@@ -237,18 +239,27 @@ def _at(past: Past, start: Start, k: int, look: DialogueSection) -> Past:
     return replace(past, header=time_header(time, past.last, look))
 
 
-def _extended(past: Past, reply: Reply, graded: Grade, start: Start, k: int, look: DialogueSection) -> Past:
+def _told(reply: Reply, graded: Grade, start: Start, look: DialogueSection) -> str | None:
+    """The feedback on a simulated submission; None on a grade that was asserted without one."""
+    if reply.grade is not None:
+        return None
+    made = Submission(reply.code or "", grade=graded.score)
+    told = feedback_text(start.assignment, made, graded, look.feedback)
+    return f"{_sentence(reply.reason)}\n{told}" if reply.reason and look.feedback == "full" else told
+
+
+def _extended(
+    past: Past, reply: Reply, graded: Grade, told: str | None, start: Start, k: int, look: DialogueSection
+) -> Past:
     """The history with a simulated submission in it, written exactly as a logged one would be."""
-    if reply.grade is not None:  # a grade without a program leaves nothing to look back on
+    if told is None:  # a grade without a program leaves nothing to look back on
         return past
     time = start.trajectory.submissions[start.t + k - 1].time
-    made = Submission(reply.code or "", time=time, grade=graded.score)
-    told = feedback_text(start.assignment, made, graded, look.feedback)
     if reply.code is None:  # the answer as it is, there being no program in it
-        told = f"{_sentence(reply.reason)}\n{told}" if reply.reason and look.feedback == "full" else told
         turn = Turn(reply.text or "", reaction(told, look.feedback), "words", past.header)
         # The program to go on from is still the one before; only the clock has moved.
         return Past((*past.turns, turn), None if past.last is None else replace(past.last, time=time))
+    made = Submission(reply.code, time=time, grade=graded.score)
     return Past((*past.turns, *turns_of(start.assignment, made, past.last, told, look)), made)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from graders import FunctionTest, Pool, Problem, ProgramTest
-from graders.feedback import feedback
+from graders.feedback import feedback, names_of_tests
 
 FULL = {
     "def f(a, b): return a + b": "2 of 2 tests passed. Grade: 100/100.",
@@ -87,3 +87,10 @@ def test_only_a_full_score_reads_as_100(pool: Pool) -> None:
     assert feedback(grade, problem, "summary") == "299 of 300 tests passed. Grade: 99/100."
     with pytest.raises(ValueError, match="unknown feedback level 'some'"):
         feedback(grade, problem, "some")  # type: ignore[arg-type]
+
+
+def test_the_names_of_tests(add: Problem) -> None:
+    assert names_of_tests(add) == ["f(3, 4)", "f(0, 1)"]
+    printed = Problem("p", (ProgramTest("7\n", "7"), ProgramTest("", "0")))
+    assert names_of_tests(printed) == ["Input '7\\n'", "Without input"]
+    assert names_of_tests(Problem("c", checker="def a(f): pass", checks=("a",), entry="f")) == ["a"]

@@ -71,6 +71,11 @@ def test_it_ends_when_the_real_student_is_done(pool: Pool) -> None:
     assert [s.student_grade for s in rollout.steps] == [0.25, 0.5, 1.0]
     assert [s.grade for s in rollout.steps] == [0.25] * 3
     assert rollout.steps[0].tests == "PWWW"
+    assert str(rollout.steps[0].feedback).splitlines()[0] == "double(1): returned -1, expected 2"
+    assert (rollout.steps[2].student_feedback, rollout.steps[2].exception) == (
+        "4 of 4 tests passed. Grade: 100/100.",
+        "",
+    )
     assert (rollout.previous_code, rollout.previous_grade) == (CODES[1], 0.25)
     assert rollout.solved
 
@@ -233,6 +238,7 @@ def test_a_diff_that_does_not_fit_is_an_invalid_submission(pool: Pool) -> None:
     step = rollout.steps[0]
     assert (step.code, step.grade, step.status, step.reply) == (None, 0.0, "bad_diff", bad)
     assert step.reason == "the lines that the diff changes are not in the last program"
+    assert str(step.feedback).startswith("The lines that the diff changes are not in the last program.\n")
     assert f"{bad}<|eot_id|>" in seen[1]
     assert "The lines that the diff changes are not in the last program.\nThere is no code to grade." in seen[1]
     assert rollout.steps[1].code == f"# mine\n{program(1)}"
