@@ -22,7 +22,7 @@ def focused(encoded: Encoded, dialogues: Mapping[str, Dialogue], encoder: Encode
 
 def _focused(row: Row, dialogue: Dialogue, encoder: Encoder, share: float, seed: int) -> Row:
     labels = list(row.labels)
-    for target, (begin, end) in zip(row.targets, _runs(row.labels), strict=True):
+    for target, (begin, end) in zip(row.targets, label_runs(row.labels), strict=True):
         turn, past = dialogue.turns[target], [t for t in dialogue.turns[:target] if t.has_program]
         if not past or not turn.has_program or turn.whole is not None:  # a diff holds little that was merely kept
             continue
@@ -36,7 +36,7 @@ def _focused(row: Row, dialogue: Dialogue, encoder: Encoder, share: float, seed:
     return replace(row, labels=tuple(labels))
 
 
-def _runs(labels: tuple[int, ...]) -> list[tuple[int, int]]:
+def label_runs(labels: tuple[int, ...]) -> list[tuple[int, int]]:
     """Begin and end of each stretch of labels with loss: one for each target, as markup stands between answers."""
     edges = [n for n in range(1, len(labels)) if (labels[n] == IGNORED) != (labels[n - 1] == IGNORED)]
     edges = ([0] if labels[0] != IGNORED else []) + edges + ([len(labels)] if labels[-1] != IGNORED else [])

@@ -62,11 +62,13 @@ def load_model(
     quantization: Literal["none", "nf4"] = "none",
     dtype: str = "bfloat16",
     device: str | None = None,
+    attention: str | None = None,
 ) -> PreTrainedModel:
     """The model ``id`` (see ``resolve_model``) in evaluation mode on ``device``, by default ``best_device()``.
 
     ``dtype`` is a torch name ("bfloat16", "float32"). ``quantization`` "nf4" holds the weights in 4 bits (NF4, double
-    quantisation) and computes in bfloat16; it is meant for a GPU and slow elsewhere.
+    quantisation) and computes in bfloat16; it is meant for a GPU and slow elsewhere. ``attention``: one of
+    transformers' implementations; None is its own choice.
     Raises SimstudentError when the model cannot be found or loaded; running out of memory stays torch's own error.
     """
     transformers = _import_transformers()
@@ -77,6 +79,8 @@ def load_model(
     if not isinstance(torch_dtype, torch.dtype):
         raise SimstudentError(f"'{dtype}' is no torch dtype. Fix: bfloat16, float16 or float32")
     options: dict[str, object] = {"dtype": torch_dtype, "revision": revision}
+    if attention is not None:
+        options["attn_implementation"] = attention
     device = device or best_device()
     if quantization == "nf4":
         if importlib.util.find_spec("bitsandbytes") is None:

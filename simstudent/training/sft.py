@@ -179,7 +179,7 @@ def _train(
         eval_dataset=Dataset.from_list(validation),
         processing_class=rows.encoder.tokenizer,
         peft_config=lora_config(recipe),
-        data_collator=Collator(_pad_id(rows.encoder.tokenizer)) if s.packing else None,
+        data_collator=Collator(pad_id(rows.encoder.tokenizer)) if s.packing else None,
         callbacks=[Progress(run / "metrics.jsonl", rows.train.tokens / len(train), say), TimeLimit(max_minutes)],
     )
     if learner is not None:
@@ -207,7 +207,7 @@ def _learner(recipe: Recipe, data: Data, model: Any, say: Callable[[str], None])
     return learner
 
 
-def _pad_id(tokenizer: Any) -> int:
+def pad_id(tokenizer: Any) -> int:
     return int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
 
 
