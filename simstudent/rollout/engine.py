@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from simstudent.rollout.engines import Counters
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -31,6 +33,8 @@ class EngineError(RuntimeError):
 
 class Engine(Protocol):
     """An engine serves many concurrent ``generate`` calls; an async context manager opens and closes it."""
+
+    counters: Counters
 
     async def generate(self, ids: Sequence[int], sampling: Sampling, *, seed: int, adapter: str | None) -> Completion:
         """Continue ``ids``. ``adapter`` names a LoRA adapter given at opening, None is the base model.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -64,6 +64,13 @@ def read_assignments(folder: Path) -> dict[str, dict[str, Any]]:
     """``statement``, ``language`` and ``tests`` by assignment; empty where the folder came without."""
     path = folder / "assignments.json"
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def add_facts(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Put the facts of one session (a run, a resumed run) after those of the sessions before it in ``facts.json``."""
+    path = folder / "facts.json"
+    before = json.loads(path.read_text(encoding="utf-8"))["sessions"] if path.is_file() else []
+    write_json(path, {"sessions": [*before, dict(facts)]})
 
 
 def rollout_folder(run: Path, settings: dict[str, Any], resume: bool) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,13 @@ from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe
 from simstudent.rollout.engine import Sampling
 from simstudent.rollout.engines.baselines import DRAWN, baseline
-from simstudent.rollout.folder import open_starts, rollout_folder, write_assignments
+from simstudent.rollout.folder import add_facts, open_starts, rollout_folder, write_assignments
+from simstudent.rollout.meter import Meter
 from simstudent.rollout.methods import STAGED, Played, played
 from simstudent.rollout.opening import encoder_of, open_engine
-from simstudent.rollout.schedule import Job, run_job
-from simstudent.rollout.simulate import Start, language_model, starts
+from simstudent.rollout.schedule import Job, progress, run_jobs
+from simstudent.rollout.sharing import SharedEngine, metered, shared_grader
+from simstudent.rollout.simulate import Grader, Start, language_model, starts
 from simstudent.runs import create_run
 from simstudent.training.stages import adapters
 
@@ -127,32 +130,100 @@ async def _all_methods(
     pool: Pool,
     say: Callable[[str], None],
 ) -> None:
+    """Every method at once: those that answer from the data are rolled out while the engine of the others starts."""
+    r = simulation.recipe.rollout
+    began = time.monotonic()
+    grade, grades = shared_grader(pool)
+    distinct = _distinct(simulation.starts)
+    known = [
+        Job(
+            method,
+            baseline(method, simulation.training, simulation.recipe.seed),
+            open_starts(folder / f"{method}.jsonl", simulation.starts if method in DRAWN else distinct),
+        )
+        for method in r.methods
+        if method not in MODELS
+    ]
+    played = [
+        (p, open_starts(folder / f"{p.label}.jsonl", simulation.starts if p.temperature else distinct)) for p in models
+    ]
+    aside = Meter(sum(len(job.starts) for job in known))
+    work = [run_jobs(known, simulation.recipe, folder, grade, say, aside)]
+    facts: dict[str, Any] = {}
+    if any(todo for _, todo in played):
+        work.append(_played_by_models(played, simulation, run, adapters, folder, grade, say, facts))
+    tasks = [asyncio.create_task(w) for w in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    whole = {"seconds": round(time.monotonic() - began, 3), "rollouts_without_model": aside.ended}
+    add_facts(folder, {**whole, "gradings_joined": grades.joined, "models": facts or None})
+
+
+async def _played_by_models(
+    played: Sequence[tuple[Played, Sequence[Start]]],
+    simulation: Simulation,
+    run: Path,
+    adapters: Mapping[str, Path],
+    folder: Path,
+    grade: Grader,
+    say: Callable[[str], None],
+    facts: dict[str, Any],
+) -> None:
+    """The methods of language models over one engine; what there is to know of the run goes into ``facts``."""
     recipe = simulation.recipe
-    r = recipe.rollout
-    for method in r.methods:
-        if method not in MODELS:
-            wanted = simulation.starts if method in DRAWN else _distinct(simulation.starts)
-            todo = open_starts(folder / f"{method}.jsonl", wanted)
-            student = baseline(method, simulation.training, recipe.seed)
-            await run_job(Job(method, student, todo), recipe, folder, pool, say)
-    waiting = []
-    for p in models:
-        starts = simulation.starts if p.temperature else _distinct(simulation.starts)
-        waiting.append((p, open_starts(folder / f"{p.label}.jsonl", starts)))
-    if not any(todo for _, todo in waiting):
-        return
-    encoder = encoder_of(recipe, run)
-    async with open_engine(recipe, adapters, say) as engine:
-        for p, todo in waiting:
-            student = language_model(
-                engine,
-                encoder,
-                Sampling(encoder.stop_ids, recipe.dialogue.answer_tokens, p.temperature, r.top_p),
-                adapter=p.adapter,
-                seed=recipe.seed,
-                look=recipe.dialogue,
+    encoder, began = encoder_of(recipe, run), time.monotonic()
+    meter = Meter(sum(len(todo) for _, todo in played))
+    async with open_engine(recipe, adapters, say) as opened:
+        engine = SharedEngine(opened, meter)
+        jobs = [
+            Job(
+                p.label,
+                language_model(
+                    engine,
+                    encoder,
+                    Sampling(encoder.stop_ids, recipe.dialogue.answer_tokens, p.temperature, recipe.rollout.top_p),
+                    adapter=p.adapter,
+                    seed=recipe.seed,
+                    look=recipe.dialogue,
+                ),
+                todo,
+                prefixes=p.adapter or "",
             )
-            await run_job(Job(p.label, student, todo), recipe, folder, pool, say)
+            for p, todo in played
+        ]
+        facts |= {"engine": recipe.rollout.engine, "start_seconds": round(time.monotonic() - began, 3)}
+        meter.start()
+        async with progress(meter, say):
+            await run_jobs(jobs, recipe, folder, metered(grade, meter), say, meter)
+        counters = engine.counters
+        facts |= meter.facts() | {
+            "requests": counters.requests,
+            "requests_joined": engine.joined,
+            "prefix_cache_hit_rate": _share(counters.cached_tokens, counters.prompt_tokens),
+        }
+    say(summary(facts))
+
+
+def summary(facts: Mapping[str, Any]) -> str:
+    """What a run of models did, in one line."""
+    hidden, reused = facts["grading_hidden_share"], facts["prefix_cache_hit_rate"]
+    parts = [
+        f"  {facts['rollouts']:,} rollouts of models in {facts['seconds']:.1f} s",
+        f"{facts['reply_tokens']:,} tokens written ({facts['reply_tokens_per_second'] or 0:,.0f} tokens/s)",
+        f"the engine waited {facts['engine_wait_share']:.1%} of the time",
+        *([] if hidden is None else [f"grading hidden {hidden:.1%}"]),
+        *([] if reused is None else [f"{reused:.0%} of the prompts' tokens from the prefix cache"]),
+        f"{facts['requests_joined']:,} requests equal to others",
+    ]
+    return ", ".join(parts)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None
 
 
 def _distinct(starts: Sequence[Start]) -> list[Start]:

@@ -34,12 +34,10 @@ class _Request:
     sampling: Sampling
     seed: int
     adapter: str | None
-    key: object
-    waiters: set[asyncio.Future[Completion]] = field(default_factory=set)
+    answer: asyncio.Future[Completion]  # done before it has one: nobody waits for it any more
     blocks: list[int] = field(default_factory=list)
     out: list[int] = field(default_factory=list)
     draws: random.Random = field(default_factory=random.Random)
-    dropped: bool = False  # nobody waits for it any more
 
     def restart(self) -> None:
         self.out.clear()
@@ -78,7 +76,7 @@ class TransformersEngine:
         }
         self._limit = batch_size
         self._prefixes = Prefixes(int(prefix_cache_gib * 2**30))
-        self._inflight: dict[object, _Request] = {}
+        self._pending: set[_Request] = set()
         self._incoming: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._broken: str | None = "the engine is not open"
@@ -111,25 +109,15 @@ class TransformersEngine:
         _free_memory()
 
     async def generate(self, ids: Sequence[int], sampling: Sampling, *, seed: int, adapter: str | None) -> Completion:
-        """See ``Engine.generate``. Greedy requests that are equal and under way at the same time are computed once."""
+        """See ``Engine.generate``."""
         self._check(ids, adapter)
-        # Seeds make no difference to greedy answers.
-        key = (tuple(ids), sampling, adapter, seed if sampling.temperature > 0 else None)
-        request = self._inflight.get(key)
-        if request is None:
-            request = _Request(tuple(ids), sampling, seed, adapter, key)
-            self._inflight[key] = request
-            self._incoming.put(request)
-        waiter: asyncio.Future[Completion] = self._loop.create_future()
-        request.waiters.add(waiter)
+        request = _Request(tuple(ids), sampling, seed, adapter, self._loop.create_future())
+        self._pending.add(request)
+        self._incoming.put(request)
         try:
-            return await waiter
+            return await request.answer
         finally:
-            request.waiters.discard(waiter)
-            if not request.waiters:
-                request.dropped = True
-                if self._inflight.get(key) is request:
-                    del self._inflight[key]
+            self._pending.discard(request)
 
     def _check(self, ids: Sequence[int], adapter: str | None) -> None:
         """What cannot be computed fails here; on a GPU an id outside the vocabulary would end the whole process."""
@@ -261,7 +249,7 @@ class TransformersEngine:
             self._tuned.set_adapter(self._adapters[self._adapter][0], inference_mode=True)
 
     def _begin(self, request: _Request) -> None:
-        if request.dropped:
+        if request.answer.done():
             return
         assert self._rows is not None
         kept, length = self._prefixes.find(request.ids, request.blocks) if self._rows.reusable else (None, 0)
@@ -289,7 +277,7 @@ class TransformersEngine:
         if not stopped:
             request.out.append(token)
         room = min(request.sampling.max_tokens, self._context - len(request.ids))
-        if not stopped and len(request.out) < room and not request.dropped:
+        if not stopped and len(request.out) < room and not request.answer.done():
             return
         assert self._rows is not None
         kept = self._rows.remove(index)
@@ -329,21 +317,18 @@ class TransformersEngine:
     # Back in the event loop.
 
     def _deliver(self, request: _Request, result: Completion | Exception) -> None:
-        if self._inflight.get(request.key) is request:
-            del self._inflight[request.key]
-        for waiter in request.waiters:
-            if waiter.done():
-                continue
-            if isinstance(result, Completion):
-                waiter.set_result(result)
-            else:
-                error = EngineError(f"{type(result).__name__}: {result}")
-                error.__cause__ = result
-                waiter.set_exception(error)
+        if request.answer.done():
+            return
+        if isinstance(result, Completion):
+            request.answer.set_result(result)
+        else:
+            error = EngineError(f"{type(result).__name__}: {result}")
+            error.__cause__ = result
+            request.answer.set_exception(error)
 
     def _fail_all(self, reason: str) -> None:
         self._broken = reason
-        for request in list(self._inflight.values()):
+        for request in list(self._pending):
             self._deliver(request, EngineError(reason))
 
 
