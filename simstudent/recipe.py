@@ -136,6 +136,9 @@ class RolloutSection(Section):
     top_p: float = Field(1.0, gt=0, le=1)
     samples: int = Field(1, ge=1)
     concurrency: int = Field(512, ge=1)
+    """Rollouts under way at once, on each GPU."""
+    gpus: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
+    """Copies of the model that the vLLM engine runs, each on a GPU of its own; ``auto`` is all that are visible."""
     batch_size: int = Field(16, ge=1)
     """Sequences decoded together by the transformers engine."""
     resamples: int = Field(10_000, ge=100)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from simstudent.dialogue.encode import Encoder, make_encoder
 from simstudent.dialogue.template import ChatTemplate
+from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe
 from simstudent.rollout.engine import Engine
 from simstudent.runs import write_json
@@ -28,29 +29,56 @@ def encoder_of(recipe: Recipe, run: Path) -> Encoder:
 
 
 @contextlib.asynccontextmanager
-async def open_engine(
+async def open_engines(
     recipe: Recipe, adapters: Mapping[str, Path], say: Callable[[str], None]
-) -> AsyncIterator[Engine]:
-    """The engine that ``rollout.engine`` names, with these adapters (name -> folder)."""
+) -> AsyncIterator[Sequence[Engine]]:
+    """The engine that ``rollout.engine`` names, with these adapters (name -> folder): one, or one for each GPU.
+
+    Raises SimstudentError when it does not start.
+    """
     r = recipe.rollout
-    say(f"Starting the {r.engine} engine with {recipe.model.id}")
+    gpus = count_gpus(r.gpus, r.engine)
+    say(f"Starting the {r.engine} engine with {recipe.model.id}" + (f" on {gpus} GPUs" if gpus > 1 else ""))
     if r.engine == "vllm":
         from simstudent.rollout.engines.vllm import VllmEngine
 
-        opened: Any = VllmEngine(
+        vllm = VllmEngine(
             recipe.model.id,
             adapters,
             revision=recipe.model.revision,
             max_model_len=recipe.dialogue.window,
             seed=recipe.seed,
             max_lora_rank=max(map(_rank, adapters.values()), default=8),
+            gpus=gpus,
         )
+        async with vllm:
+            yield [vllm.on(gpu) for gpu in range(gpus)]
     else:
         from simstudent.rollout.engines.transformers import TransformersEngine
 
-        opened = TransformersEngine(recipe.model.id, adapters, revision=recipe.model.revision, batch_size=r.batch_size)
-    async with opened as engine:
-        yield engine
+        async with TransformersEngine(
+            recipe.model.id, adapters, revision=recipe.model.revision, batch_size=r.batch_size
+        ) as transformers:
+            yield [transformers]
+
+
+def count_gpus(wanted: int | Literal["auto"], engine: str) -> int:
+    """How many GPUs ``rollout.gpus`` stands for here: ``auto`` is all that are visible, and 1 without any.
+
+    Raises SimstudentError when there are not as many, or the engine takes but one.
+    """
+    if wanted == 1 or (wanted == "auto" and engine != "vllm"):
+        return 1
+    if engine != "vllm":
+        raise SimstudentError(f"rollout.gpus is {wanted}, but the {engine} engine uses one device; set engine: vllm")
+    import torch
+
+    here = int(torch.cuda.device_count())
+    if wanted == "auto":
+        return max(1, here)
+    if wanted > here > 0:
+        raise SimstudentError(f"rollout.gpus is {wanted}, and this machine shows {here} (CUDA_VISIBLE_DEVICES?)")
+    return wanted
 
 
 def _rank(adapter: Path) -> int:

@@ -18,15 +18,15 @@ from simstudent.data.split import position
 from simstudent.dialogue.earlier import earlier_work
 from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe
-from simstudent.rollout.engine import Sampling
+from simstudent.rollout.engine import Engine, Sampling
 from simstudent.rollout.engines.baselines import DRAWN, baseline
 from simstudent.rollout.folder import add_facts, open_starts, rollout_folder, write_assignments
 from simstudent.rollout.meter import Meter
 from simstudent.rollout.methods import STAGED, Played, played
-from simstudent.rollout.opening import encoder_of, open_engine
-from simstudent.rollout.schedule import Job, progress, run_jobs
-from simstudent.rollout.sharing import SharedEngine, metered, shared_grader
-from simstudent.rollout.simulate import Grader, Start, language_model, starts
+from simstudent.rollout.opening import encoder_of, open_engines
+from simstudent.rollout.schedule import Job, progress, run_jobs, spread
+from simstudent.rollout.sharing import metered, shared_engines, shared_grader
+from simstudent.rollout.simulate import Grader, Start, Student, language_model, starts
 from simstudent.runs import create_run
 from simstudent.training.stages import adapters
 
@@ -76,7 +76,7 @@ def prepare_simulation(recipe: Recipe, pool: Pool, say: Callable[[str], None]) -
         "seed": recipe.seed,
         "dialogue": recipe.dialogue.model_dump(mode="json"),
         "grader": recipe.grader.model_dump(mode="json", exclude={"workers"}),
-        **r.model_dump(mode="json", exclude={"methods", "concurrency", "batch_size", "resamples"}),
+        **r.model_dump(mode="json", exclude={"methods", "concurrency", "gpus", "batch_size", "resamples"}),
     }
     return Simulation(recipe, tuple(found), data.sides["train"], settings)
 
@@ -148,7 +148,7 @@ async def _all_methods(
         (p, open_starts(folder / f"{p.label}.jsonl", simulation.starts if p.temperature else distinct)) for p in models
     ]
     aside = Meter(sum(len(job.starts) for job in known))
-    work = [run_jobs(known, simulation.recipe, folder, grade, say, aside)]
+    work = [run_jobs(known, simulation.recipe, folder, grade, say, aside, r.concurrency)]
     facts: dict[str, Any] = {}
     if any(todo for _, todo in played):
         work.append(_played_by_models(played, simulation, run, adapters, folder, grade, say, facts))
@@ -177,32 +177,28 @@ async def _played_by_models(
     recipe = simulation.recipe
     encoder, began = encoder_of(recipe, run), time.monotonic()
     meter = Meter(sum(len(todo) for _, todo in played))
-    async with open_engine(recipe, adapters, say) as opened:
-        engine = SharedEngine(opened, meter)
+    async with open_engines(recipe, adapters, say) as opened:
+        engines = shared_engines(opened, meter)
+
+        def model(p: Played, engine: Engine) -> Student:
+            sampling = Sampling(encoder.stop_ids, recipe.dialogue.answer_tokens, p.temperature, recipe.rollout.top_p)
+            return language_model(engine, encoder, sampling, adapter=p.adapter, seed=recipe.seed, look=recipe.dialogue)
+
         jobs = [
-            Job(
-                p.label,
-                language_model(
-                    engine,
-                    encoder,
-                    Sampling(encoder.stop_ids, recipe.dialogue.answer_tokens, p.temperature, recipe.rollout.top_p),
-                    adapter=p.adapter,
-                    seed=recipe.seed,
-                    look=recipe.dialogue,
-                ),
-                todo,
-                prefixes=p.adapter or "",
-            )
+            Job(p.label, spread([model(p, engine) for engine in engines]), todo, prefixes=p.adapter or "")
             for p, todo in played
         ]
-        facts |= {"engine": recipe.rollout.engine, "start_seconds": round(time.monotonic() - began, 3)}
+        start_seconds = round(time.monotonic() - began, 3)
+        facts |= {"engine": recipe.rollout.engine, "gpus": len(engines), "start_seconds": start_seconds}
         meter.start()
         async with progress(meter, say):
-            await run_jobs(jobs, recipe, folder, metered(grade, meter), say, meter)
-        counters = engine.counters
+            await run_jobs(
+                jobs, recipe, folder, metered(grade, meter), say, meter, recipe.rollout.concurrency * len(engines)
+            )
+        counters = engines[0].counters
         facts |= meter.facts() | {
             "requests": counters.requests,
-            "requests_joined": engine.joined,
+            "requests_joined": engines[0].joined,
             "prefix_cache_hit_rate": _share(counters.cached_tokens, counters.prompt_tokens),
         }
     say(summary(facts))

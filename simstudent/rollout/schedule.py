@@ -8,6 +8,7 @@ flooded.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -19,7 +20,7 @@ from pathlib import Path
 from simstudent.recipe import Recipe
 from simstudent.rollout.meter import Meter
 from simstudent.rollout.records import Rollout
-from simstudent.rollout.simulate import Grader, Start, Student, simulate
+from simstudent.rollout.simulate import Grader, Past, Reply, Start, Student, simulate
 from simstudent.runs import append_line
 
 TOLD = 10.0  # seconds between two progress lines in a log; a terminal's is rewritten every second
@@ -37,6 +38,24 @@ class Job:
     student: Student
     starts: Sequence[Start]
     prefixes: str = ""
+
+
+def shard_of(trajectory: str, shards: int) -> int:
+    """Which of so many shards a trajectory's rollouts belong to, 0 to ``shards`` - 1: a hash of its key.
+
+    All starts of a trajectory are in one shard, since they share their history and so the engine's prefix cache.
+    """
+    digest = hashlib.sha256(trajectory.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") % shards
+
+
+def spread(students: Sequence[Student]) -> Student:
+    """One student of several copies (an engine each): a trajectory always stays with the same."""
+
+    async def respond(start: Start, past: Past, k: int) -> Reply:
+        return await students[shard_of(start.trajectory.key, len(students))](start, past, k)
+
+    return respond
 
 
 def ordered(jobs: Sequence[Job]) -> Iterator[tuple[Job, Start]]:
@@ -62,21 +81,26 @@ def _place(start: Start, steps: dict[str, int]) -> tuple[int, str, int, int]:
 
 
 async def run_jobs(
-    jobs: Sequence[Job], recipe: Recipe, folder: Path, grade: Grader, say: Callable[[str], None], meter: Meter
+    jobs: Sequence[Job],
+    recipe: Recipe,
+    folder: Path,
+    grade: Grader,
+    say: Callable[[str], None],
+    meter: Meter,
+    concurrency: int,
 ) -> None:
-    """Run all starts of all jobs, at most ``rollout.concurrency`` at once, and write each rollout as it ends.
+    """Run all starts of all jobs, at most ``concurrency`` at once, and write each rollout as it ends.
 
     An exception of ours ends them all; failures of engine and grader are the rollout's own, and recorded in it.
     """
-    r = recipe.rollout
-    queue = ordered(jobs)
+    queue, steps = ordered(jobs), recipe.rollout.steps
     tallies = {job.label: _Tally(len(job.starts)) for job in jobs}
     for job in jobs:
         (folder / f"{job.label}.jsonl").touch()
 
     async def work() -> None:
         for job, start in queue:
-            rollout = await simulate(start, job.label, job.student, grade, steps=r.steps, look=recipe.dialogue)
+            rollout = await simulate(start, job.label, job.student, grade, steps=steps, look=recipe.dialogue)
             append_line(folder / f"{job.label}.jsonl", rollout.to_dict())
             meter.add(rollout)
             tally = tallies[job.label]
@@ -84,7 +108,7 @@ async def run_jobs(
             if tally.ended == tally.total:
                 say(tally.line(job.label))
 
-    workers = [asyncio.create_task(work()) for _ in range(min(r.concurrency, meter.total))]
+    workers = [asyncio.create_task(work()) for _ in range(min(concurrency, meter.total))]
     try:
         await asyncio.gather(*workers)
     finally:

@@ -59,13 +59,16 @@ class Shared(Generic[T]):
 
 
 class SharedEngine:
-    """An engine that computes equal greedy requests (ids, sampling, adapter) once. Sampled ones are all its own."""
+    """An engine that computes equal greedy requests (ids, sampling, adapter) once. Sampled ones are all its own.
 
-    def __init__(self, engine: Engine, meter: Meter) -> None:
+    ``answers`` are those that several copies of one engine share.
+    """
+
+    def __init__(self, engine: Engine, meter: Meter, answers: Shared[tuple[array[int], bool]] | None = None) -> None:
         self.counters = engine.counters
         self._engine = engine
         self._meter = meter
-        self._answers: Shared[tuple[array[int], bool]] = Shared()
+        self._answers: Shared[tuple[array[int], bool]] = Shared() if answers is None else answers
 
     @property
     def joined(self) -> int:
@@ -88,6 +91,12 @@ class SharedEngine:
         digest = hashlib.blake2b(array("I", ids).tobytes(), digest_size=16).digest()
         found, truncated = await self._answers((digest, sampling, adapter), compact)
         return Completion(tuple(found), truncated)
+
+
+def shared_engines(engines: Sequence[Engine], meter: Meter) -> list[SharedEngine]:
+    """Copies of one engine, a GPU each, between which equal requests are computed once."""
+    answers: Shared[tuple[array[int], bool]] = Shared()
+    return [SharedEngine(engine, meter, answers) for engine in engines]
 
 
 def shared_grader(pool: Pool) -> tuple[Grader, Shared[Grade]]:

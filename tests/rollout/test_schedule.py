@@ -11,13 +11,15 @@ import pytest
 
 from graders import FunctionTest, Grade, Pool, Problem
 from simstudent.data.records import Assignment, Submission, Trajectory
+from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe, recipe_from_dict
 from simstudent.rollout.engine import Completion, EngineError, Sampling
 from simstudent.rollout.engines import Counters
 from simstudent.rollout.folder import read_rollouts
 from simstudent.rollout.meter import Meter
-from simstudent.rollout.schedule import Job, ordered, run_jobs
-from simstudent.rollout.sharing import Shared, SharedEngine, metered, shared_grader
+from simstudent.rollout.opening import count_gpus
+from simstudent.rollout.schedule import Job, ordered, run_jobs, spread
+from simstudent.rollout.sharing import Shared, SharedEngine, metered, shared_engines, shared_grader
 from simstudent.rollout.simulate import Past, Reply, Start, Student, starts
 
 GREEDY = Sampling(stop_ids=(2,))
@@ -180,7 +182,7 @@ def test_never_more_than_the_concurrency_and_all_are_written(tmp_path: Path) -> 
     async def run() -> None:
         with Pool(1) as pool:
             grade, _ = shared_grader(pool)
-            await run_jobs(jobs, recipe(steps=2, concurrency=4), tmp_path, metered(grade, meter), said.append, meter)
+            await run_jobs(jobs, recipe(steps=2), tmp_path, metered(grade, meter), said.append, meter, 4)
 
     asyncio.run(run())
     assert slow.most == 4
@@ -190,13 +192,52 @@ def test_never_more_than_the_concurrency_and_all_are_written(tmp_path: Path) -> 
     assert sorted(line.split(":")[0] for line in said) == ["  a", "  b"]
 
 
+def test_a_trajectory_stays_with_one_copy_of_the_engine_and_equal_requests_join_across() -> None:
+    found = all_starts(*[4] * 60)
+    served: dict[str, set[int]] = {}
+
+    def copy(number: int) -> Student:
+        async def respond(start: Start, past: Past, k: int) -> Reply:
+            served.setdefault(start.trajectory.key, set()).add(number)
+            return Reply(None)
+
+        return respond
+
+    async def ask() -> int:
+        student = spread([copy(n) for n in range(3)])
+        for start in found:
+            await student(start, Past((), None), 1)
+        slow = Slow()
+        first, second = shared_engines([slow, slow], Meter(1))
+        await asyncio.gather(*(e.generate([5], GREEDY, seed=0, adapter=None) for e in (first, second)))
+        return slow.counters.requests
+
+    assert asyncio.run(ask()) == 1
+    assert all(len(copies) == 1 for copies in served.values())
+    counts = [sum(copies == {n} for copies in served.values()) for n in range(3)]
+    assert min(counts) > 10, "about as many each"
+
+
+def test_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [count_gpus(wanted, "vllm") for wanted in (1, 2, "auto")] == [1, 2, 2]  # type: ignore[arg-type]
+    assert count_gpus("auto", "transformers") == 1
+    with pytest.raises(SimstudentError, match="shows 2"):
+        count_gpus(3, "vllm")
+    with pytest.raises(SimstudentError, match="engine: vllm"):
+        count_gpus(2, "transformers")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert [count_gpus(wanted, "vllm") for wanted in ("auto", 2)] == [1, 2]  # type: ignore[arg-type]
+
+
 def test_a_bug_ends_the_run_and_is_told(tmp_path: Path) -> None:
     async def bug(start: Start, past: Past, k: int) -> Reply:
         raise ZeroDivisionError
 
     async def run() -> None:
         grade, _ = shared_grader(Pool(1))
-        await run_jobs([Job("a", bug, all_starts(3))], recipe(), tmp_path, grade, print, Meter(2))
+        await run_jobs([Job("a", bug, all_starts(3))], recipe(), tmp_path, grade, print, Meter(2), 4)
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(run())

@@ -85,6 +85,7 @@ class Served:
     too_long: BaseException | Completion
     unknown: BaseException | Completion
     counters: Counters
+    cached_again: list[int]
     after_death: list[BaseException | Completion]
     seconds_to_notice: float
 
@@ -103,7 +104,8 @@ def served(tiny_model: Path, tiny_adapter: Path) -> Served:
 
 async def serve(model: str, adapter: Path) -> Served:
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    options = {"max_model_len": 8192, "dtype": "float32", "enforce_eager": True}
+    # Two copies of the model, as on two GPUs.
+    options = {"max_model_len": 8192, "dtype": "float32", "enforce_eager": True, "gpus": 2}
     async with VllmEngine(model, {"year.1": adapter}, **options) as engine:  # type: ignore[arg-type]
 
         async def ask(asked: Sequence[Sequence[int]], sampling: Sampling, adapter: str | None) -> list[Completion]:
@@ -121,6 +123,12 @@ async def serve(model: str, adapter: Path) -> Served:
         alone = [await engine.generate(ids, SAMPLED, seed=n, adapter=None) for n, ids in enumerate(asked[:8])]
         too_long, unknown = await failing([5] * 8192, None), await failing([5], "nobody")
         counters = replace(engine.counters)
+        again = [5 + n % 300 for n in range(600)]
+        cached = []
+        for gpu in (0, 1, 1, 0):
+            before = engine.counters.cached_tokens
+            await engine.on(gpu).generate(again, GREEDY, seed=0, adapter=None)
+            cached.append(engine.counters.cached_tokens - before)
 
         long = Sampling(stop_ids=(), max_tokens=8000)
         tasks = [asyncio.create_task(engine.generate([n], long, seed=0, adapter=None)) for n in range(50, 60)]
@@ -132,7 +140,7 @@ async def serve(model: str, adapter: Path) -> Served:
         ended = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
         seconds = time.monotonic() - killed
         ended.append(await asyncio.wait_for(failing([5], None), 60))
-    return Served(base, tuned, sampled, alone, too_long, unknown, counters, ended, seconds)
+    return Served(base, tuned, sampled, alone, too_long, unknown, counters, cached, ended, seconds)
 
 
 def engines() -> list[int]:
@@ -180,6 +188,12 @@ def test_tokens_are_counted(served: Served) -> None:
     assert served.counters.cached_tokens > 0
     assert 0 < served.counters.generated_tokens <= 104 * 24
     assert served.counters.busy_seconds > 0
+
+
+@pytest.mark.vllm
+def test_each_copy_has_a_prefix_cache_of_its_own(served: Served) -> None:
+    assert served.cached_again[:2] == [0, 0]
+    assert min(served.cached_again[2:]) >= 256
 
 
 @pytest.mark.vllm

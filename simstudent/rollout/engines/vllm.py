@@ -31,14 +31,18 @@ RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 RESIDENT = 8
 """Adapters on the device at once; more take turns."""
 
+WARM = (513, 514, 528, 1025, 1026, 1040)
+"""Prompt lengths that make vLLM compile what it does not at its start: see ``VllmEngine._warm_up``."""
+
 
 class VllmEngine:
     """A model and its LoRA adapters (name -> folder) behind ``generate``. Open it with ``async with`` (up to a minute).
 
     ``model`` and ``revision`` are as for ``load_model``. ``max_model_len``: most tokens of prompt and answer together.
     ``max_lora_rank``: at least the largest adapter's rank is taken. ``gpu_memory_utilization``: the share of the GPU's
-    memory for weights and cache. ``enforce_eager`` starts sooner and runs slower. The engine is a process of its own,
-    which is spawned: a script that opens one needs ``if __name__ == "__main__":``.
+    memory for weights and cache. ``gpus``: so many copies of the model, a GPU each, started at the same time; ``on``
+    chooses one. ``enforce_eager`` starts sooner and runs slower. ``options`` are further ones of vLLM's, over ours. The
+    engine is a process of its own, which is spawned: a script that opens one needs ``if __name__ == "__main__":``.
 
     Numerics vary with what else is in the batch, so a near tie may fall differently from run to run;
     VLLM_BATCH_INVARIANT=1 makes vLLM avoid that where it can. Opening raises SimstudentError when vLLM is not
@@ -57,8 +61,12 @@ class VllmEngine:
         dtype: str = "bfloat16",
         gpu_memory_utilization: float = 0.85,
         enforce_eager: bool = False,
+        gpus: int = 1,
+        warm_up: bool = True,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.counters = Counters()
+        self.gpus = gpus
         self._model = model
         self._adapters = {name: Path(path) for name, path in (adapters or {}).items()}
         self._rank = max_lora_rank
@@ -72,7 +80,9 @@ class VllmEngine:
             "enable_prefix_caching": True,
             "disable_log_stats": True,
             "use_tqdm_on_load": False,
-        }
+            "data_parallel_size": gpus,
+        } | dict(options or {})
+        self._warm = warm_up and not enforce_eager
         self._llm: Any = None
         self._numbers = itertools.count()
         self._pending = 0
@@ -87,6 +97,7 @@ class VllmEngine:
         try:
             from vllm import AsyncEngineArgs
             from vllm.platforms import current_platform
+            from vllm.usage.usage_lib import UsageContext
             from vllm.v1.engine.async_llm import AsyncLLM
 
             if not current_platform.is_cpu():
@@ -94,7 +105,12 @@ class VllmEngine:
             elif self._adapters:
                 options |= _spare_slot(len(self._adapters))
             args = AsyncEngineArgs(model=model, skip_tokenizer_init=True, **options)
-            self._llm = AsyncLLM.from_engine_args(args)
+            # Many requests at once are what vLLM calls the LLM class. AsyncLLM's own defaults, 128 sequences and 2,048
+            # tokens a step, are a fraction of what its offline class takes on the same GPU. In a thread, so that
+            # methods without a model go on meanwhile.
+            self._llm = await asyncio.to_thread(AsyncLLM.from_engine_args, args, usage_context=UsageContext.LLM_CLASS)
+            if self._warm and not current_platform.is_cpu():
+                await asyncio.gather(*(self._warm_up(gpu) for gpu in range(self.gpus)))
         except (ImportError, RuntimeError, ValueError, OSError) as error:
             raise SimstudentError(f"vLLM does not start with {self._model}: {error}") from error
         return self
@@ -105,8 +121,14 @@ class VllmEngine:
         llm, self._llm = self._llm, None
         llm.shutdown()
 
-    async def generate(self, ids: Sequence[int], sampling: Sampling, *, seed: int, adapter: str | None) -> Completion:
-        """See ``Engine.generate``."""
+    def on(self, gpu: int) -> Replica:
+        """The copy of the model on one GPU (0 to ``gpus`` - 1), whose prefix cache is its own."""
+        return Replica(self, gpu)
+
+    async def generate(
+        self, ids: Sequence[int], sampling: Sampling, *, seed: int, adapter: str | None, gpu: int | None = None
+    ) -> Completion:
+        """See ``Engine.generate``. ``gpu``: whose copy answers; by default the one with least to do."""
         if self._llm is None:
             raise EngineError("the engine is not open")
         if adapter is not None and adapter not in self._adapters:
@@ -120,6 +142,7 @@ class VllmEngine:
                     _parameters(sampling, seed),
                     request_id=request,
                     lora_request=self._lora(adapter),
+                    data_parallel_rank=gpu,
                 )
                 async for output in outputs:
                     final = output
@@ -139,6 +162,27 @@ class VllmEngine:
         if found and found[-1] in sampling.stop_ids:
             found = found[:-1]
         return Completion(found, truncated=answer.finish_reason == "length")
+
+    async def _warm_up(self, gpu: int) -> None:
+        """Have the kernels compiled that the first real requests would otherwise wait for.
+
+        vLLM captures CUDA graphs for steps of up to 512 tokens (1,024 on some GPUs). Longer ones, full of prompts, run
+        its Triton kernels for LoRA as they are, and Triton compiles each anew for token counts that are odd, even, and
+        multiples of 16: dozens of compilations, while every request waits. So: one prompt of each kind for each
+        adapter, alone in its step.
+        """
+        long = [length for length in WARM if length + 2 < self._options["max_model_len"]]
+        for adapter in [None, *list(self._adapters)[:RESIDENT]]:
+            for token, length in enumerate(long, 1):
+                sampling = Sampling((), max_tokens=2, temperature=1.0 if token == 1 else 0.0, top_p=0.9)
+                request = f"warm-up-{gpu}-{adapter}-{length}"
+                prompt = {"prompt_token_ids": [token] * length}
+                parameters, lora = _parameters(sampling, 0), self._lora(adapter)
+                rank = gpu if self.gpus > 1 else None
+                async for _ in self._llm.generate(
+                    prompt, parameters, request_id=request, lora_request=lora, data_parallel_rank=rank
+                ):
+                    pass
 
     def _adapter_options(self) -> dict[str, Any]:
         """vLLM's settings for the adapters; a folder that holds none is found here, not at the first request."""
@@ -181,6 +225,19 @@ class VllmEngine:
             self._pending -= 1
             if not self._pending:
                 self.counters.busy_seconds += time.monotonic() - self._since
+
+
+class Replica:
+    """One GPU's copy of the model behind a ``VllmEngine``: an ``Engine`` itself. Counters are those of all copies."""
+
+    def __init__(self, engine: VllmEngine, gpu: int) -> None:
+        self.counters = engine.counters
+        self._engine = engine
+        self._gpu = gpu
+
+    async def generate(self, ids: Sequence[int], sampling: Sampling, *, seed: int, adapter: str | None) -> Completion:
+        """See ``Engine.generate``."""
+        return await self._engine.generate(ids, sampling, seed=seed, adapter=adapter, gpu=self._gpu)
 
 
 def _spare_slot(adapters: int) -> dict[str, int]:
