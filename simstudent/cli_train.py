@@ -80,11 +80,12 @@ def _dapo(args: argparse.Namespace) -> None:
 
 
 def _next(run: Path | None) -> None:
-    from simstudent.runs import trained
+    from simstudent.runs import read_recipe, trained
     from simstudent.training.ranks import is_main
 
     if run is not None and trained(run) and is_main():
-        _say("Next: simstudent rollout --steps 5")
+        traces = read_recipe(run).dialogue.format == "trace"
+        _say(f"Next: simstudent behaviour {run}" if traces else "Next: simstudent rollout --steps 5")
 
 
 def _pairs(args: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from simstudent.data.privacy import PrivacySection
 from simstudent.data.sources import Source
@@ -69,6 +69,10 @@ class HistorySection(Section):
 class DialogueSection(Section):
     """What a dialogue looks like; the same in training and in rollout."""
 
+    format: Literal["chat", "trace"] = "chat"
+    """trace: plain text for models without roles, a block a state (`simstudent.dialogue.traces`)."""
+    overflow: Literal["slide", "cut"] = "slide"
+    """Of what is longer than the window: each submission after the latest that fit, or (traces) only the beginning."""
     feedback: Literal["full", "summary", "none"] = "full"
     code: Literal["whole", "diff"] = "whole"
     """diff: a small edit (one hunk, less than half of the lines) is written as a unified diff."""
@@ -87,6 +91,20 @@ class DialogueSection(Section):
     """Most tokens of a training row, and of a prompt plus its answer."""
     answer_tokens: int = Field(768, ge=16)
     """Room kept for a submission, in training and rollout; an answer is cut there."""
+
+    @model_validator(mode="after")
+    def _plain(self) -> DialogueSection:
+        """A trace has neither feedback nor talk, and only a trace may be cut."""
+        if self.format == "chat" and self.overflow == "cut":
+            raise ValueError("overflow: cut is for traces (format: trace); of a dialogue, every submission is learnt")
+        if self.format == "trace":
+            wanted = {"feedback": "none", "code": "whole", "give_up": False, "talk": False, "time_header": "none"}
+            wrong = [f"{name}: {value}" for name, value in wanted.items() if getattr(self, name) != value]
+            if self.history.assignments:
+                wrong.append("history.assignments: 0")
+            if wrong:
+                raise ValueError(f"a trace holds titles, times and programs only; set {', '.join(wrong)}")
+        return self
 
     @field_validator("answer_tokens")
     @classmethod

@@ -135,7 +135,13 @@ def read_manifest(run: Path) -> dict[str, Any]:
 
 def trained(run: Path) -> bool:
     """Whether training in this run folder came to its end."""
-    return (run / "adapter" / "adapter_config.json").is_file()
+    return (run / "adapter" / "adapter_config.json").is_file() or whole_model(run) is not None
+
+
+def whole_model(run: Path) -> Path | None:
+    """The model of a run that trained all weights (``sft.lora: null``); None of one that trained an adapter."""
+    folder = run / "model"
+    return folder if (folder / "config.json").is_file() else None
 
 
 def stage_of(run: Path) -> str:

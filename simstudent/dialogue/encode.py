@@ -8,7 +8,7 @@ never cut. Where programs are written as diffs, the first one in view is written
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from simstudent.dialogue.serialize import Dialogue, Earlier, Turn
 from simstudent.dialogue.template import ChatTemplate, chat_template
 from simstudent.dialogue.texts import Ids as Ids
 from simstudent.dialogue.texts import Texts
+from simstudent.dialogue.traces import ORIGIN, trace_template
 from simstudent.dialogue.window import Segment as Segment
 from simstudent.dialogue.window import View
 from simstudent.dialogue.window import window_start as window_start
@@ -68,7 +69,9 @@ class Encoder:
     """Encodes turns with one tokenizer and one template. ``window`` and ``answer_tokens`` count tokens.
 
     ``history_tokens`` is the room of earlier assignments within the window, ``max_programs`` the most programs in view
-    before a submission, ``code`` how programs are written.
+    before a submission, ``code`` how programs are written. With the template of a trace (`simstudent.dialogue.traces`)
+    everything is trained: title, headers, programs, and the end-of-text token; with ``cut`` only what the first window
+    holds, as published.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Encoder:
         history_tokens: int = 0,
         max_programs: int | None = None,
         code: CodeFormat = "whole",
+        cut: bool = False,
         template: ChatTemplate | None = None,
         with_system: bool = True,
     ) -> None:
@@ -87,10 +91,16 @@ class Encoder:
         self.template = template or chat_template(tokenizer, with_system=with_system)
         self.window, self.answer_tokens = window, answer_tokens
         self.history_tokens, self.max_programs = history_tokens, max_programs
-        self.code = code
+        self.code, self.cut = code, cut
+        self.traces = self.template.origin == ORIGIN
         self._piece = lru_cache(maxsize=None)(self._markup)
         self._content = Texts(tokenizer)
-        (self.end_id,) = self._piece(self.template.end)
+        self._end = self._piece(self.template.end)
+
+    @property
+    def end_id(self) -> int:
+        """The token that ends an answer; of a trace, the one that ends it all."""
+        return self._end[0] if not self.traces else int(self.tokenizer.eos_token_id)
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
@@ -134,7 +144,7 @@ class Encoder:
         else:
             found += works
             opening = f"{system}\n\n{opening}" if system else opening
-        return [*found, Segment("assignment", self._content(opening))]
+        return [*found, Segment("assignment", self._content(opening), trained=self.traces)]
 
     def _latest(self, earlier: Sequence[Earlier]) -> list[str]:
         """The texts of earlier work that fit into its room: whole statements, and of each the latest programs."""
@@ -154,7 +164,9 @@ class Encoder:
 
     def answer(self, turn: Turn, *, whole: bool = False) -> Ids:
         """An answer's trained tokens: its text and the end-of-turn token. ``whole``: as the first program in view."""
-        return (*self._content(turn.whole if whole and turn.whole is not None else turn.answer), self.end_id)
+        if turn.kind == "end":
+            return (self.end_id,)
+        return (*self._content(turn.whole if whole and turn.whole is not None else turn.answer), *self._end)
 
     def turn(self, turn: Turn, *, whole: bool = False) -> Ids:
         """A whole turn as it stands in the history: header, markup, answer, and the reaction to it."""
@@ -165,7 +177,8 @@ class Encoder:
     ) -> list[Segment]:
         """A turn in its parts; ``last``: without the reaction to it."""
         t = self.template
-        found = [Segment("header", self._content(turn.header), number)] if turn.header else []
+        learnt = trained and self.traces
+        found = [Segment("header", self._content(turn.header), number, learnt)] if turn.header else []
         found.append(Segment("template", self._piece(t.before_answer), number))
         found.append(Segment("answer", self.answer(turn, whole=whole), number, trained))
         if turn.reaction is not None and not last:
@@ -214,10 +227,11 @@ class Encoder:
         groups: dict[int, list[int]] = {}
         unfit: list[tuple[str, int]] = []
         for number, turn in enumerate(dialogue.turns):
-            need, alone = (max(self.answer_tokens, size) for size in view.answers[number])
+            # Of an answer in a dialogue, a rollout knows no more than the room it is given; a trace goes on to its end.
+            need, alone = (max(0 if self.traces else self.answer_tokens, size) for size in view.answers[number])
             room = self.window - taken - (len(self._content(turn.header)) if turn.header else 0)
             first = view.start(number, room, need, alone)
-            if first is None:
+            if first is None or (first and self.cut):
                 unfit.append((dialogue.key, number))
             else:
                 groups.setdefault(first, []).append(number)
@@ -250,6 +264,8 @@ class Encoder:
 
 
 def _segments(head: list[Segment], view: View, first: int, targets: Sequence[int]) -> list[Segment]:
+    if first:  # what stands before the first turn is learnt in one row only
+        head = [replace(s, trained=False) for s in head]
     return [*head, *view.segments(first, targets[-1] + 1, targets, last=True)]
 
 
@@ -269,6 +285,8 @@ def _ids(segments: Iterable[Segment]) -> Ids:
 def make_encoder(recipe: Recipe, tokenizer: Any, template: ChatTemplate | None = None) -> Encoder:
     """The encoder of a recipe, the same for preview, training and rollout."""
     d = recipe.dialogue
+    if template is None and d.format == "trace":
+        template = trace_template(tokenizer)
     return Encoder(
         tokenizer,
         window=d.window - (recipe.students.kind != "none"),  # the student's token stands before the rest
@@ -276,6 +294,7 @@ def make_encoder(recipe: Recipe, tokenizer: Any, template: ChatTemplate | None =
         history_tokens=d.history.tokens if d.history.assignments else 0,
         max_programs=d.max_programs,
         code=d.code,
+        cut=d.overflow == "cut",
         template=template,
         with_system=d.system != "",
     )

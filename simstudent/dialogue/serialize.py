@@ -49,14 +49,15 @@ HELP = "Could I have a hint?"
 UNANSWERED = "(No answer.)"
 """The user turn after words or a request that nobody answered, or whose answer was not logged."""
 
-Kind = Literal["program", "hint", "words", "give_up"]
+Kind = Literal["program", "hint", "words", "give_up", "end"]
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One turn of the student, and the user's answer to it (None: not answered yet).
 
-    ``kind``: a ``program``, handed in or run; a program with a request for a ``hint``; ``words``; or ``give_up``.
+    ``kind``: a ``program``, handed in or run; a program with a request for a ``hint``; ``words``; ``give_up``; or, of a
+    trace, its ``end``.
     ``header`` stands before it, at the end of the user's message. ``whole`` is the answer where the program before it
     is not in view, if that makes a difference (the answer is a diff).
     """
@@ -275,6 +276,10 @@ def dialogues(
 
     ``earlier`` is the students' earlier work by the same keys (``simstudent.dialogue.earlier.earlier_work``).
     """
+    if look.format == "trace":
+        from simstudent.dialogue.traces import trace
+
+        return [trace(t, assignments[t.assignment]) for t in trajectories]
     found = []
     for t in trajectories:
         a, graded = assignments[t.assignment], grades[t.key]

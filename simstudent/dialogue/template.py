@@ -69,7 +69,7 @@ def _plain(tokenizer: Any) -> ChatTemplate:
     if end is None:
         raise SimstudentError("the tokenizer has neither a chat template nor an end-of-text token")
     return ChatTemplate(
-        head=(tokenizer.bos_token or "") if _adds_bos(tokenizer) else "",
+        head=(tokenizer.bos_token or "") if adds_bos(tokenizer) else "",
         after_system="\n\n### Assignment\n",
         before_answer="\n\n### Submission\n",
         end=end,
@@ -79,7 +79,8 @@ def _plain(tokenizer: Any) -> ChatTemplate:
     )
 
 
-def _adds_bos(tokenizer: Any) -> bool:
+def adds_bos(tokenizer: Any) -> bool:
+    """Whether this tokenizer puts its begin-of-text token before every text."""
     ids = tokenizer("x")["input_ids"]
     return tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
 

@@ -49,6 +49,8 @@ class Simulation:
 
 def prepare_simulation(recipe: Recipe, pool: Pool, say: Callable[[str], None]) -> Simulation:
     """Read the recipe's split, grade it, and lay out the starts. Raises SimstudentError when there is none."""
+    if recipe.dialogue.format == "trace":
+        raise SimstudentError("a trace model is not asked step by step: simstudent behaviour RUN samples its traces")
     r = recipe.rollout
     data = prepare(recipe.data, recipe.seed, grader=recipe.grader)
     assignments = regrade.limited(data.assignments, recipe.grader)

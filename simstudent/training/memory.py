@@ -39,7 +39,11 @@ class MemoryPlan:
         kept = self.checkpointed if checkpointing else self.activations
         parts = ", ".join(
             f"{name} {size / GIB:.1f}"
-            for name, size in (("weights", self.weights), ("adapter, optimiser", self.adapter), ("activations", kept))
+            for name, size in (
+                ("weights", self.weights),
+                ("gradients, optimiser, adapter", self.adapter),
+                ("activations", kept),
+            )
         )
         line = f"Memory: about {self.total(checkpointing) / GIB:.1f} GiB at most ({parts})"
         if self.available is not None:
@@ -50,22 +54,23 @@ class MemoryPlan:
         return line
 
 
-def plan_memory(model: Any, *, rank: int, tokens: int, available: float | None) -> MemoryPlan:
+def plan_memory(model: Any, *, rank: int | None, tokens: int, available: float | None) -> MemoryPlan:
     """The plan for a loaded base model that gets an adapter of rank ``rank`` on every linear layer.
 
-    ``tokens``: most tokens of a forward pass.
+    Without a rank all weights are trained, in float32: gradients and two moments of each. ``tokens``: most tokens of a
+    forward pass.
     """
     config = model.config.get_text_config()
     hidden, layers = config.hidden_size, config.num_hidden_layers
     inner = getattr(config, "intermediate_size", None) or 4 * hidden
     weights = float(sum(p.numel() * p.element_size() for p in model.parameters()))
     # Rank-r factors of seven projections a layer: 4 attention (in and out about hidden), 3 feed-forward.
-    factors = rank * layers * (4 * 2 * hidden + 3 * (hidden + inner))
+    factors = (rank or 0) * layers * (4 * 2 * hidden + 3 * (hidden + inner))
     # bf16 inputs of the projections and of the activation function, and the norms' float32 copies.
     per_layer = 2 * (10 * hidden + 5 * inner) + 8 * hidden
     return MemoryPlan(
         weights=weights,
-        adapter=factors * (4 + 4 + 8),
+        adapter=float(factors * (4 + 4 + 8)) if rank is not None else 3 * weights,
         activations=float(tokens * layers * per_layer),
         checkpointed=float(tokens * (layers * 2 * hidden + per_layer)),
         available=available,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simstudent.errors import SimstudentError
 from simstudent.training.memory import available_memory, plan_memory
 from simstudent.training.models import best_device, load_model
 
@@ -28,6 +29,12 @@ class Policy:
 def quantization_of(recipe: Recipe, device: str) -> str:
     """``nf4`` or ``none``: what the recipe's ``auto`` means on this device."""
     wanted = recipe.model.quantization
+    if recipe.sft.lora is None:
+        if wanted == "nf4":
+            raise SimstudentError(
+                "all weights can only be trained as they are: with sft.lora: null no quantization: nf4"
+            )
+        return "none"
     if wanted == "auto":
         return "nf4" if device == "cuda" else "none"
     return wanted
@@ -51,18 +58,22 @@ def load_policy(
     import transformers
 
     device = best_device()
+    lora = recipe.sft.lora
     quantization = quantization or quantization_of(recipe, device)
     transformers.set_seed(recipe.seed)
     transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()  # of a whole model, each checkpoint would draw one
     free = available_memory(device, reserved)
     model = load_model(
         recipe.model.id,
         revision=recipe.model.revision,
         quantization=quantization,  # type: ignore[arg-type]
+        dtype="bfloat16" if lora is not None else "float32",
         device=_this_device(device),
     )
-    say(f"Training on {device}, base weights {'NF4 (QLoRA)' if quantization == 'nf4' else 'bfloat16 (LoRA)'}")
-    plan = plan_memory(model, rank=recipe.sft.lora.r, tokens=tokens, available=free)
+    kept = "NF4 (QLoRA)" if quantization == "nf4" else "bfloat16 (LoRA)"
+    say(f"Training on {device}, " + ("all weights, in float32" if lora is None else f"base weights {kept}"))
+    plan = plan_memory(model, rank=None if lora is None else lora.r, tokens=tokens, available=free)
     checkpointed = plan.checkpointing(checkpointing)
     say(plan.text(checkpointed))
     if adapter is not None:
@@ -82,10 +93,12 @@ def _this_device(device: str) -> str:
 
 
 def lora_config(recipe: Recipe) -> Any:
-    """The recipe's adapter as peft describes it."""
+    """The recipe's adapter as peft describes it; None where all weights are trained."""
     from peft import LoraConfig
 
     lora = recipe.sft.lora
+    if lora is None:
+        return None
     return LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,

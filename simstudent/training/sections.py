@@ -29,7 +29,8 @@ def _whole_batches(value: int, info: ValidationInfo) -> int:
 class SftSection(Section):
     """Supervised fine-tuning."""
 
-    lora: LoraSection = LoraSection()
+    lora: LoraSection | None = LoraSection()
+    """null: no adapter, all weights are trained (continued pretraining)."""
     learning_rate: float = Field(1e-4, gt=0)
     schedule: Schedule = "cosine"
     warmup: float = Field(0.1, ge=0, lt=1)
@@ -56,6 +57,12 @@ class SftSection(Section):
     """Further fields of TRL's SFTConfig, passed on verbatim."""
 
     _divides = field_validator("micro_batch_size")(_whole_batches)
+
+    @model_validator(mode="after")
+    def _rolled_out_as_adapters(self) -> SftSection:
+        if self.lora is None and self.best == "skill":
+            raise ValueError("best: skill rolls adapters out, and without lora there are none; set best: loss or last")
+        return self
 
 
 class StudentsSection(Section):

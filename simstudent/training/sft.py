@@ -48,6 +48,9 @@ class TrainingSet:
 def training_set(recipe: Recipe, say: Callable[[str], None]) -> TrainingSet:
     """Load, grade and encode the recipe's training and validation students, reporting each stage."""
 
+    if recipe.dialogue.format == "trace" and recipe.sft.copied_lines < 1:
+        raise SimstudentError("of a trace all tokens are learnt: set sft.copied_lines: 1")
+
     def choose(side: Side, held: tuple[Trajectory, ...]) -> tuple[Trajectory, ...]:
         if recipe.sft.limit is None:
             return held
@@ -91,8 +94,9 @@ def plan(recipe: Recipe, rows: TrainingSet, count: int) -> str:
     s = recipe.sft
     steps = steps_of(count, s.batch_size, s.epochs)
     longest = max(len(r.ids) for r in rows.train.rows)
+    tuned = "all weights" if s.lora is None else f"LoRA r={s.lora.r} alpha={s.lora.alpha}"
     text = (
-        f"Plan: {recipe.model.id}, LoRA r={s.lora.r} alpha={s.lora.alpha}, {steps} steps of {s.batch_size} rows "
+        f"Plan: {recipe.model.id}, {tuned}, {steps} steps of {s.batch_size} rows "
         f"({s.epochs:g} epochs), longest row {longest} tokens, feedback {recipe.dialogue.feedback}, template "
         f"{rows.encoder.template.origin} ({rows.encoder.template.hash})"
     )

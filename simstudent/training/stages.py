@@ -23,6 +23,7 @@ from simstudent.runs import (
     read_recipe,
     stage_of,
     trained,
+    whole_model,
     write_json,
     write_lines,
 )
@@ -98,6 +99,10 @@ def sft_run(recipe: Recipe, root: Path, named: Path | None, facts: Mapping[str, 
     """
     if recipe.students.kind != "none":
         raise SimstudentError("dpo and dapo do not train students' vectors (students.kind: none); sft does")
+    if recipe.sft.lora is None:
+        raise SimstudentError("dpo and dapo go on from an adapter, and sft.lora: null trains none")
+    if recipe.dialogue.format == "trace":
+        raise SimstudentError("dpo and dapo learn from graded answers in dialogues (dialogue.format: chat)")
     if named is not None:
         if not trained(named):
             raise SimstudentError(f"{named} holds no trained adapter; name a finished run of simstudent sft")
@@ -125,7 +130,15 @@ def _unlike(run: Path, recipe: Recipe, facts: Mapping[str, Any]) -> list[str]:
 
 
 def adapters(run: Path) -> dict[str, Path]:
-    """The adapters that led to a run, by stage, its own last. Raises SimstudentError when an earlier run is gone."""
+    """The adapters that led to a run, by stage, its own last.
+
+    Raises SimstudentError when an earlier run is gone, or when the run trained a whole model.
+    """
+    if (whole := whole_model(run)) is not None:
+        raise SimstudentError(
+            f"{run} trained all weights, not an adapter: make it the recipe's model (model.id: {whole}) and roll it "
+            "out as the method base; trace models are sampled by simstudent behaviour"
+        )
     found = {stage_of(run): run / "adapter"} if trained(run) else {}
     before = read_manifest(run).get("from")
     while before is not None:
@@ -137,8 +150,9 @@ def adapters(run: Path) -> dict[str, Path]:
     return found
 
 
-WHOLE = ("adapter_config.json", "optimizer.pt", "scheduler.pt", "trainer_state.json")
-"""What a checkpoint folder holds once it is complete; trainer_state.json is written last."""
+WHOLE = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
+"""What a checkpoint folder holds once it is complete, beside an adapter or a model; trainer_state.json comes last."""
+WEIGHTS = ("adapter_config.json", "config.json")
 
 
 def last_checkpoint(folder: Path, also: tuple[str, ...] = ()) -> Path | None:
@@ -149,6 +163,7 @@ def last_checkpoint(folder: Path, also: tuple[str, ...] = ()) -> Path | None:
     found = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
     for checkpoint in reversed(found):
         whole = all((checkpoint / name).is_file() for name in (*WHOLE, *also))
+        whole = whole and any((checkpoint / name).is_file() for name in WEIGHTS)
         if whole and _readable(checkpoint / "trainer_state.json"):
             return checkpoint
         shutil.rmtree(checkpoint)
@@ -185,23 +200,31 @@ def finish(
     max_minutes: float | None,
     beside: Callable[[Path], None] | None = None,
 ) -> None:
-    """Keep the adapter, whole or not at all, or say that the time ran out before the end.
+    """Keep the adapter, or the model where all weights were trained, whole or not at all; or say that time ran out.
 
     ``beside`` writes what belongs to it into its folder.
     """
+    name = "adapter" if hasattr(trainer.accelerator.unwrap_model(trainer.model), "peft_config") else "model"
     if trainer.state.global_step < trainer.state.max_steps and not _stopped_early(trainer):
         say(f"Stopped at step {trainer.state.global_step} after {max_minutes:g} minutes; --resume goes on from there")
         return
     if is_main():
-        partial = run / "adapter.partial"
+        partial = run / f"{name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(str(partial), selected_adapters=["default"])
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        if name == "adapter":
+            model.save_pretrained(str(partial), selected_adapters=["default"])
+        else:
+            import torch
+
+            model.to(torch.bfloat16).save_pretrained(str(partial))
+            trainer.processing_class.save_pretrained(str(partial))
         if beside is not None:
             beside(partial)
         write_json(partial / "training.json", facts())
-        partial.replace(run / "adapter")
+        partial.replace(run / name)
     trainer.accelerator.wait_for_everyone()
-    say(f"Adapter: {run / 'adapter'}")
+    say(f"{name.capitalize()}: {run / name}")
 
 
 def _stopped_early(trainer: Any) -> bool:
