@@ -29,6 +29,7 @@ from simstudent.rollout.sharing import metered, shared_engines, shared_grader
 from simstudent.rollout.simulate import Grader, Start, Student, language_model, starts
 from simstudent.runs import create_run
 from simstudent.training.stages import adapters
+from simstudent.training.students import VECTORS, has_students, load_roster
 
 MODELS = ("base", *STAGED)
 """Methods that a language model plays."""
@@ -118,7 +119,7 @@ def run_rollouts(
 
 def _folder_hash(folder: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("adapter_*")):
+    for path in sorted([*folder.glob("adapter_*"), *folder.glob(VECTORS)]):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -184,7 +185,10 @@ async def _played_by_models(
 
         def model(p: Played, engine: Engine) -> Student:
             sampling = Sampling(encoder.stop_ids, recipe.dialogue.answer_tokens, p.temperature, recipe.rollout.top_p)
-            return language_model(engine, encoder, sampling, adapter=p.adapter, seed=recipe.seed, look=recipe.dialogue)
+            token = _token(adapters.get(p.adapter or ""))
+            return language_model(
+                engine, encoder, sampling, adapter=p.adapter, seed=recipe.seed, look=recipe.dialogue, token=token
+            )
 
         jobs = [
             Job(p.label, spread([model(p, engine) for engine in engines]), todo, prefixes=p.adapter or "")
@@ -222,6 +226,11 @@ def summary(facts: Mapping[str, Any]) -> str:
 
 def _share(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
+
+
+def _token(adapter: Path | None) -> Callable[[str], int] | None:
+    """By student, the token that the adapter was trained with before everything else; None: with none."""
+    return load_roster(adapter).token if adapter is not None and has_students(adapter) else None
 
 
 def _distinct(starts: Sequence[Start]) -> list[Start]:

@@ -281,8 +281,12 @@ def language_model(
     adapter: str | None,
     seed: int,
     look: DialogueSection,
+    token: Callable[[str], int] | None = None,
 ) -> Student:
-    """A simulated student that a model plays: the dialogue so far as a windowed prompt, the answer's code block."""
+    """A simulated student that a model plays: the dialogue so far as a windowed prompt, the answer's code block.
+
+    ``token``: by student, what stands before the prompt where the model knows students (training/students.py).
+    """
     system = system_prompt(look)
 
     async def respond(start: Start, past: Past, k: int) -> Reply:
@@ -290,6 +294,8 @@ def language_model(
         ids = encoder.prompt(system, first, past.turns, earlier=start.earlier, header=past.header)
         if ids is None:
             raise RolloutError(f"system prompt and assignment do not fit the window of {encoder.window} tokens")
+        if token is not None:
+            ids = (token(start.trajectory.student), *ids)
         done = await engine.generate(ids, sampling, seed=request_seed(seed, start.key, k), adapter=adapter)
         text = encoder.decode(done.ids)
         answer = encoder.read(text, past.last_code)

@@ -186,6 +186,56 @@ def load_students(folder: Path) -> Students:
     return found
 
 
+def students_beside(model: str, adapters: Mapping[str, Path]) -> dict[str | None, Students]:
+    """The vectors that lie beside adapters (by their name) and beside the model itself (None), where there are any."""
+    folders: list[tuple[str | None, Path]] = [(None, Path(model)), *adapters.items()]
+    return {name: load_students(folder) for name, folder in folders if has_students(folder)}
+
+
+def embedder(
+    model: str, revision: str | None, dtype: str, students: Mapping[str | None, Students]
+) -> Callable[[Sequence[int], str | None], Tensor]:
+    """A model's embedding layer alone, in host memory: from ids and the adapter meant to vectors (tokens, hidden).
+
+    For engines that want embeddings. The whole model is loaded for a moment. Raises SimstudentError when it cannot be,
+    or when vectors are another model's.
+    """
+    import torch
+
+    from simstudent.training.models import load_model
+
+    loaded = load_model(model, revision=revision, dtype=dtype, device="cpu")
+    embedding = loaded.get_input_embeddings()
+    for name, held in students.items():
+        check_size(held, loaded, f"students of {name or model}")
+    asked: list[str | None] = [None]
+    attach(loaded, lambda numbers: students[asked[0]].vectors(numbers))
+
+    def embed(ids: Sequence[int], adapter: str | None) -> Tensor:
+        asked[0] = adapter
+        with torch.inference_mode():
+            return embedding(torch.tensor(ids))
+
+    return embed
+
+
+def check_size(students: Students, model: Any, place: str) -> None:
+    """Raises SimstudentError when the vectors in ``place`` are another model's."""
+    size = int(model.get_input_embeddings().weight.shape[1])
+    if students.hidden != size:
+        raise SimstudentError(f"{place}: vectors of {students.hidden} numbers for a model whose embeddings have {size}")
+
+
+def unknown_student(ids: Sequence[int], students: Students | None) -> str | None:
+    """What is wrong with the student tokens in a prompt, for an engine to say before it computes; None: nothing."""
+    numbers = [i - FIRST for i in ids if i >= FIRST]
+    if numbers and students is None:
+        return "a prompt with a student's token, and no vectors of students beside what was asked (students.json)"
+    if numbers and students is not None and max(numbers) > len(students.own):
+        return f"student number {max(numbers)}, and there are vectors of {len(students.own)}"
+    return None
+
+
 def new_students(section: StudentsSection, roster: Roster, model: Any, seed: int) -> Students:
     """Vectors to train. ``shared`` begins as the mean of the model's input embeddings, so as a token like others."""
     import torch

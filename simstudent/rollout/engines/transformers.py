@@ -25,7 +25,8 @@ from simstudent.rollout.engine import Completion, EngineError, Sampling
 from simstudent.rollout.engines import Counters
 from simstudent.rollout.engines.prefixes import Prefixes, blocks_of
 from simstudent.rollout.engines.rows import Rows, choose, new_rows
-from simstudent.training.models import best_device, fastest_dtype, load_model
+from simstudent.training.models import best_device, fastest_dtype, load_model, resolve_model
+from simstudent.training.students import FIRST, Students, attach, check_size, students_beside, unknown_student
 
 
 @dataclass(eq=False, slots=True)
@@ -82,6 +83,7 @@ class TransformersEngine:
         self._broken: str | None = "the engine is not open"
         # The thread's own: nothing else touches these while it runs.
         self._model: Any = None
+        self._students: dict[str | None, Students] = {}
         self._tuned: Any = None  # the model again, as PEFT sees it
         self._rows: Rows | None = None
         self._waiting: dict[str | None, list[tuple[int, int, _Request]]] = {}
@@ -125,7 +127,10 @@ class TransformersEngine:
             raise EngineError(self._broken)
         if adapter is not None and adapter not in self._adapters:
             raise EngineError(f"no adapter '{adapter}'; the engine was opened with: {sorted(self._adapters) or 'none'}")
-        if not ids or min(ids) < 0 or max(ids) >= self._vocabulary:
+        if wrong := unknown_student(ids, self._students.get(adapter)):
+            raise EngineError(wrong)
+        words = [i for i in ids if i < FIRST]
+        if not ids or min(ids) < 0 or max(words, default=0) >= self._vocabulary:
             raise EngineError(f"a prompt needs at least one id, and all of them from 0 to {self._vocabulary - 1}")
         if len(ids) >= self._context:
             raise EngineError(f"a prompt of {len(ids)} tokens leaves no room in the model's context of {self._context}")
@@ -148,6 +153,13 @@ class TransformersEngine:
         self._tuned = self._load_adapters() if self._adapters else None
         self._context = int(getattr(self._model.config.get_text_config(), "max_position_embeddings", None) or 2**31)
         self._vocabulary = int(self._model.get_input_embeddings().num_embeddings)
+        folders = {name: path for name, (_, path) in self._adapters.items()}
+        self._students = students_beside(resolve_model(id), folders)
+        if self._students:
+            for owner, students in self._students.items():
+                check_size(students, self._model, f"{folders.get(owner or '', id)}")
+                self._students[owner] = students.to(self._model.device)
+            attach(self._model, lambda numbers: self._students[self._adapter].vectors(numbers))
         self._rows = new_rows(self._model, self._limit)
         self._memory_error = torch.OutOfMemoryError
 

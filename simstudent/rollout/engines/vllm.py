@@ -21,12 +21,16 @@ from simstudent.errors import SimstudentError, missing_extra
 from simstudent.rollout.engine import Completion, EngineError, Sampling
 from simstudent.rollout.engines import Counters
 from simstudent.training.models import resolve_model
+from simstudent.training.students import FIRST, Students, embedder, students_beside, unknown_student
 
 CPU_CACHE_GIB = "2"
 """KV cache on a CPU unless VLLM_CPU_KVCACHE_SPACE says otherwise; vLLM's own default takes most of the memory."""
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """The adapter ranks that vLLM makes room for; an adapter's own may be any number below."""
+
+FUSED = {"qkv_proj": {"q_proj", "k_proj", "v_proj"}, "gate_up_proj": {"gate_proj", "up_proj"}}
+"""Layers of which vLLM makes one, by its name."""
 
 RESIDENT = 8
 """Adapters on the device at once; more take turns."""
@@ -83,6 +87,8 @@ class VllmEngine:
             "data_parallel_size": gpus,
         } | dict(options or {})
         self._warm = warm_up and not enforce_eager
+        self._students: Mapping[str | None, Students] = {}
+        self._embed: Any = None
         self._llm: Any = None
         self._numbers = itertools.count()
         self._pending = 0
@@ -93,6 +99,10 @@ class VllmEngine:
             raise missing_extra("vllm", "vllm")
         options = self._options | self._adapter_options()
         model = resolve_model(self._model)
+        self._students = students_beside(model, self._adapters)
+        if self._students:
+            options |= {"enable_prompt_embeds": True} | self._tuned_modules()
+            self._embed = embedder(self._model, self._options["revision"], self._options["dtype"], self._students)
         prepare_environment()
         try:
             from vllm import AsyncEngineArgs
@@ -133,12 +143,14 @@ class VllmEngine:
             raise EngineError("the engine is not open")
         if adapter is not None and adapter not in self._adapters:
             raise EngineError(f"no adapter '{adapter}'; the engine was opened with: {sorted(self._adapters) or 'none'}")
+        if wrong := unknown_student(ids, self._students.get(adapter)):
+            raise EngineError(wrong)
         request = f"{next(self._numbers)}"
         final = None
         with self._counted():
             try:
                 outputs = self._llm.generate(
-                    {"prompt_token_ids": list(ids)},
+                    self._prompt(ids, adapter),
                     _parameters(sampling, seed),
                     request_id=request,
                     lora_request=self._lora(adapter),
@@ -184,6 +196,15 @@ class VllmEngine:
                 ):
                     pass
 
+    def _prompt(self, ids: Sequence[int], adapter: str | None) -> dict[str, Any]:
+        """Ids or, with a student among them, all of the prompt as embeddings.
+
+        vLLM's prefix cache goes by the embeddings' bytes, so prompts that begin with the same student share it.
+        """
+        if max(ids, default=0) < FIRST:
+            return {"prompt_token_ids": list(ids)}
+        return {"prompt_embeds": self._embed(ids, adapter)}
+
     def _adapter_options(self) -> dict[str, Any]:
         """vLLM's settings for the adapters; a folder that holds none is found here, not at the first request."""
         if not self._adapters:
@@ -204,6 +225,24 @@ class VllmEngine:
             "max_loras": min(len(self._adapters), RESIDENT),
             "max_cpu_loras": len(self._adapters),
         }
+
+    def _tuned_modules(self) -> dict[str, Any]:
+        """The layers that the adapters change, so that vLLM leaves the embedding layer as it is.
+
+        Otherwise it wraps that one too, and calls it for part of a batch with the adapters' indices of all of it, which
+        on a CPU ends the engine (vLLM 0.32.0). Raises SimstudentError for an adapter that changes the embedding layer.
+        """
+        names: set[str] = set()
+        for name, path in self._adapters.items():
+            targets = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))["target_modules"]
+            if isinstance(targets, str) or any("embed" in target or target == "wte" for target in targets):
+                raise SimstudentError(
+                    f"adapter '{name}': with students' vectors vLLM takes only adapters that name their layers and "
+                    "leave the embedding layer alone; set rollout.engine: transformers"
+                )
+            names.update(targets)
+        fused = {parent for parent, parts in FUSED.items() if names & parts}
+        return {"lora_target_modules": sorted(names | fused)} if names else {}
 
     def _lora(self, adapter: str | None) -> Any:
         if adapter is None:
