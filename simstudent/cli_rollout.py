@@ -26,7 +26,8 @@ def add_parsers(commands: Any) -> None:
     sub.add_argument("recipe", metavar="RECIPE", nargs="?", help="default: the newest trained run's own recipe")
     sub.add_argument("--steps", type=_positive, help="simulated submissions per start (the recipe's: rollout.steps)")
     sub.add_argument("--methods", help="comma-separated, over the recipe's: base,sft,dpo,repeat-last,constant-0,...")
-    sub.add_argument("--engine", choices=["transformers", "vllm"], help="over the recipe's")
+    sub.add_argument("--engine", choices=["transformers", "vllm", "openai"], help="over the recipe's")
+    sub.add_argument("--mode", choices=["free", "teacher-forced"], help="teacher-forced: one step from every history")
     sub.add_argument("--limit", type=_positive, help="only this many starts, drawn by a seeded hash")
     sub.add_argument("--temperature", type=_numbers, help="0 is greedy; several, as 0,0.5,0.8, side by side")
     sub.add_argument("--split", help="over the recipe's: test, validation, train, or a cell")
@@ -70,7 +71,7 @@ def _rollout(args: argparse.Namespace) -> None:
 
     overrides: dict[str, Any] = {
         f"rollout.{name}": value
-        for name in ("steps", "engine", "limit", "temperature", "samples", "split")
+        for name in ("steps", "engine", "mode", "limit", "temperature", "samples", "split")
         if (value := getattr(args, name)) is not None
     }
     if args.methods:
@@ -130,7 +131,8 @@ def _with_stage(recipe: Recipe, run: Path, overrides: dict[str, Any]) -> Recipe:
     from simstudent.runs import stage_of, trained
 
     methods: tuple[str, ...] = recipe.rollout.methods
-    if "rollout.methods" in overrides or not trained(run) or stage_of(run) in methods:
+    hosted = recipe.rollout.engine == "openai"
+    if "rollout.methods" in overrides or hosted or not trained(run) or stage_of(run) in methods:
         return recipe
     after = methods.index("sft") + 1 if "sft" in methods else 0
     methods = (*methods[:after], stage_of(run), *methods[after:])

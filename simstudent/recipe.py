@@ -18,6 +18,7 @@ from simstudent.data.split import Cell, Side, SplitSection
 from simstudent.data.variants import Variant
 from simstudent.errors import SimstudentError
 from simstudent.recipe_errors import Lines, describe, parse_yaml
+from simstudent.rollout.sections import FewShotSection, ServerSection
 from simstudent.section import Section
 from simstudent.training.sections import DapoSection, DpoSection, SftSection, StudentsSection
 
@@ -121,6 +122,7 @@ class DialogueSection(Section):
 
 Method = Literal[
     "base",
+    "base-fewshot",
     "sft",
     "dpo",
     "dapo",
@@ -140,8 +142,14 @@ Temperature = Annotated[float, Field(ge=0)]
 class RolloutSection(Section):
     """Graded multi-step simulations from every start of a split's trajectories."""
 
-    engine: Literal["transformers", "vllm"] = "transformers"
+    engine: Literal["transformers", "vllm", "openai"] = "transformers"
+    server: ServerSection = ServerSection()
+    """Of the engine ``openai``."""
     methods: tuple[Method, ...] = ("base", "sft", "repeat-last", "constant-0", "constant-0.5", "reference")
+    few_shot: FewShotSection = FewShotSection()
+    """Of the method ``base-fewshot``."""
+    mode: Literal["free", "teacher-forced"] = "free"
+    """free: the simulation goes on from its own submissions; teacher-forced: one step from every real history."""
     steps: int = Field(5, ge=1)
     split: Side | Cell = "test"
     """A side, or a cell of a split by cells."""
@@ -168,6 +176,11 @@ class RolloutSection(Section):
         if value > 1 and info.data.get("temperature") == 0:
             raise ValueError("several samples at temperature 0 would all be the same; set rollout.temperature")
         return value
+
+    @property
+    def horizon(self) -> int:
+        """Simulated submissions after each start."""
+        return 1 if self.mode == "teacher-forced" else self.steps
 
     @property
     def temperatures(self) -> tuple[float, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 
 from simstudent.recipe import Recipe
 
@@ -27,6 +28,12 @@ def notes(recipe: Recipe) -> list[str]:
         found.append("TRL is not installed, so sft.trainer was not checked; training needs the extra 'train'")
     if recipe.rollout.engine == "vllm" and importlib.util.find_spec("vllm") is None:
         found.append("rollout.engine is vllm, which is not installed; it needs the extra 'vllm'")
+    if recipe.rollout.engine == "openai":
+        if importlib.util.find_spec("httpx2") is None:
+            found.append("rollout.engine is openai, which needs the package httpx2 (extra 'openai')")
+        variable = recipe.rollout.server.key_variable
+        if variable is not None and not os.environ.get(variable):
+            found.append(f"rollout.server.key_variable: {variable} is not set")
     if recipe.model.id.startswith("package:"):
         package = recipe.model.id.removeprefix("package:")
         if importlib.util.find_spec(package) is None:

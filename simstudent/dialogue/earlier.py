@@ -71,12 +71,20 @@ def _time(t: Trajectory, number: int) -> str:
     return time
 
 
-def told(t: Trajectory, assignment: Assignment, grades: Sequence[Grade], look: DialogueSection) -> Earlier:
-    """Earlier work as text: the statement; each program whole, with the feedback at the recipe's level."""
+def told(
+    t: Trajectory,
+    assignment: Assignment,
+    grades: Sequence[Grade],
+    look: DialogueSection,
+    *,
+    title: str | None = None,
+    heading: str = "Your submission",
+) -> Earlier:
+    """Work as text: the statement, or another ``title``; each program whole, with feedback at the recipe's level."""
     states = []
     for submission, grade in zip(t.submissions, grades, strict=False):
-        text = f"Your submission:\n{fence(submission.code, assignment.language)}\n\n"
+        text = f"{heading}:\n{fence(submission.code, assignment.language)}\n\n"
         if look.feedback != "none":
             text += f"Autograder:\n{feedback_text(assignment, submission, grade, look.feedback)}\n\n"
         states.append(text)
-    return Earlier(f"An earlier assignment:\n{opening(assignment)}\n\n", tuple(states))
+    return Earlier(title or f"An earlier assignment:\n{opening(assignment)}\n\n", tuple(states))

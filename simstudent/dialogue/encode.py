@@ -146,6 +146,10 @@ class Encoder:
             opening = f"{system}\n\n{opening}" if system else opening
         return [*found, Segment("assignment", self._content(opening), trained=self.traces)]
 
+    def size(self, work: Earlier) -> int:
+        """Tokens that earlier work takes of the window."""
+        return sum(len(self._content(text)) for text in (work.title, *work.states))
+
     def _latest(self, earlier: Sequence[Earlier]) -> list[str]:
         """The texts of earlier work that fit into its room: whole statements, and of each the latest programs."""
         shown: list[str] = []
@@ -199,15 +203,47 @@ class Encoder:
 
         ``header``: what stands before that submission (``serialize.time_header``).
         """
-        head, asked = (
-            self.head(system, opening, earlier),
-            self._content(header) + self._piece(self.template.before_answer),
-        )
+        head, asked = self.head(system, opening, earlier), self._asked(header)
         view = View(self, history)
-        first = view.start(len(history), self.window - len(head) - len(asked), self.answer_tokens, self.answer_tokens)
+        first = self._first(view, head, asked)
         if first is None:
             return None
         return head + tuple(i for s in view.segments(first, len(history)) for i in s.ids) + asked
+
+    def messages(
+        self,
+        system: str,
+        opening: str,
+        history: Sequence[Turn],
+        *,
+        earlier: Sequence[Earlier] = (),
+        header: str = "",
+    ) -> list[dict[str, str]] | None:
+        """The same prompt as chat messages (role, content), for a server with a tokenizer and template of its own.
+
+        The turns in view are those of `prompt`, so that a hosted model sees what a model here would.
+        """
+        view = View(self, history)
+        first = self._first(view, self.head(system, opening, earlier), self._asked(header))
+        if first is None:
+            return None
+        found = [{"role": "system", "content": system}] if system else []
+        said = "".join([*self._latest(earlier), opening])
+        shown_whole = view.first_program(first)
+        for n, turn in enumerate(history[first:], first):
+            answer = turn.whole if n == shown_whole and turn.whole is not None else turn.answer
+            found.append({"role": "user", "content": said + turn.header})
+            found.append({"role": "assistant", "content": answer})
+            said = turn.reaction or ""
+        return [*found, {"role": "user", "content": said + header}]
+
+    def _asked(self, header: str) -> Ids:
+        return self._content(header) + self._piece(self.template.before_answer)
+
+    def _first(self, view: View, head: Ids, asked: Ids) -> int | None:
+        """The first turn in view before an answer that follows all of them."""
+        room = self.window - len(head) - len(asked)
+        return view.start(len(view.turns), room, self.answer_tokens, self.answer_tokens)
 
     def prompt_before(self, dialogue: Dialogue, number: int) -> Ids | None:
         """The prompt for turn ``number`` (0-based) of a dialogue: what a rollout from there would see."""

@@ -78,7 +78,8 @@ def rollout_folder(run: Path, settings: dict[str, Any], resume: bool) -> Path:
     t = settings["temperature"]
     temperatures = "_".join(f"{value:g}" for value in t) if isinstance(t, list) else f"{t:g}"
     sampled = f"t{temperatures}-p{settings['top_p']:g}-n{settings['samples']}"
-    label = f"{settings['split']}-k{settings['steps']}-{sampled if t else 'greedy'}"
+    steps = "teacher-forced" if settings.get("mode") == "teacher-forced" else f"k{settings['steps']}"
+    label = f"{settings['split']}-{steps}-{sampled if t else 'greedy'}"
     root = run / "rollouts"
     if resume:
         olds = sorted(root.glob("*/settings.json"), key=lambda p: p.stat().st_mtime)

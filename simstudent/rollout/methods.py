@@ -8,8 +8,12 @@ from pathlib import Path
 
 from simstudent.errors import SimstudentError
 
+BASE = ("base", "base-fewshot")
+"""The model without an adapter; ``base-fewshot``: with examples of training students in its prompt."""
 STAGED = ("sft", "dpo", "dapo")
-"""Methods that need an adapter of that name; ``base`` is the model without one."""
+"""Methods that need an adapter of that name."""
+MODELS = (*BASE, *STAGED)
+"""Methods that a language model plays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,7 @@ class Played:
     label: str
     adapter: str | None
     temperature: float
+    method: str = "base"
 
 
 def played(
@@ -35,8 +40,8 @@ def played(
                 f"(simstudent {method} RECIPE), or choose --methods base,repeat-last,..."
             )
     return [
-        Played(method if len(temperatures) == 1 else f"{method}@{t:g}", None if method == "base" else method, t)
+        Played(method if len(temperatures) == 1 else f"{method}@{t:g}", None if method in BASE else method, t, method)
         for method in methods
-        if method == "base" or method in adapters
+        if method in BASE or method in adapters
         for t in temperatures
     ]

@@ -1,4 +1,4 @@
-"""What a language model needs to play: the engine that a recipe names, and the encoder of its run."""
+"""What a language model needs to play: the engine that a recipe names, the encoder of its run; and its student."""
 
 from __future__ import annotations
 
@@ -12,8 +12,19 @@ from simstudent.dialogue.encode import Encoder, make_encoder
 from simstudent.dialogue.template import ChatTemplate
 from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe
-from simstudent.rollout.engine import Engine
+from simstudent.rollout.chat import account, chat_model
+from simstudent.rollout.engine import Engine, Sampling
+from simstudent.rollout.engines.openai import ChatServer
+from simstudent.rollout.fewshot import Example, few_shot, roomy, with_examples
+from simstudent.rollout.meter import Meter
+from simstudent.rollout.methods import Played
+from simstudent.rollout.sharing import SharedEngine, shared_engines
+from simstudent.rollout.simulate import Student, language_model
 from simstudent.runs import write_json
+from simstudent.training.students import has_students, load_roster
+
+Player = SharedEngine | ChatServer
+"""What answers for a model: an engine here, or a server."""
 
 
 def encoder_of(recipe: Recipe, run: Path) -> Encoder:
@@ -30,12 +41,29 @@ def encoder_of(recipe: Recipe, run: Path) -> Encoder:
 
 @contextlib.asynccontextmanager
 async def open_engines(
-    recipe: Recipe, adapters: Mapping[str, Path], say: Callable[[str], None]
-) -> AsyncIterator[Sequence[Engine]]:
+    recipe: Recipe, adapters: Mapping[str, Path], folder: Path, meter: Meter, say: Callable[[str], None]
+) -> AsyncIterator[Sequence[Player]]:
     """The engine that ``rollout.engine`` names, with these adapters (name -> folder): one, or one for each GPU.
 
-    Raises SimstudentError when it does not start.
+    ``meter`` counts what they work on. What a server has cost is told at the end and added to ``usage.json`` in the
+    ``folder`` of the results. Raises SimstudentError when it does not start.
     """
+    if recipe.rollout.engine == "openai":
+        server = ChatServer(recipe.rollout.server, recipe.model.id, meter=meter)
+        try:
+            async with server:
+                yield [server]
+        finally:
+            account(server.spending, recipe.rollout.server.prices, folder, say)
+        return
+    async with _engines_here(recipe, adapters, say) as engines:
+        yield shared_engines(engines, meter)
+
+
+@contextlib.asynccontextmanager
+async def _engines_here(
+    recipe: Recipe, adapters: Mapping[str, Path], say: Callable[[str], None]
+) -> AsyncIterator[Sequence[Engine]]:
     r = recipe.rollout
     gpus = count_gpus(r.gpus, r.engine)
     say(f"Starting the {r.engine} engine with {recipe.model.id}" + (f" on {gpus} GPUs" if gpus > 1 else ""))
@@ -60,6 +88,38 @@ async def open_engines(
             recipe.model.id, adapters, revision=recipe.model.revision, batch_size=r.batch_size
         ) as transformers:
             yield [transformers]
+
+
+def encoder_for(p: Played, encoder: Encoder, recipe: Recipe) -> Encoder:
+    """The encoder of a method's prompts: with more room before the assignment where examples stand there."""
+    return roomy(encoder, recipe.rollout.few_shot) if p.method == "base-fewshot" else encoder
+
+
+def player(
+    p: Played,
+    engine: Player,
+    encoder: Encoder,
+    recipe: Recipe,
+    adapters: Mapping[str, Path],
+    shown: Sequence[Example] = (),
+) -> Student:
+    """The student that a method's model plays. ``shown``: what examples are taken from (``base-fewshot``)."""
+    r, look, seed = recipe.rollout, recipe.dialogue, recipe.seed
+    own, most = encoder_for(p, encoder, recipe), recipe.dialogue.answer_tokens
+    if isinstance(engine, ChatServer):
+        student = chat_model(
+            engine, own, max_tokens=most, temperature=p.temperature, top_p=r.top_p, seed=seed, look=look
+        )
+    else:
+        sampling = Sampling(own.stop_ids, most, p.temperature, r.top_p)
+        token = _token(adapters.get(p.adapter or ""))
+        student = language_model(engine, own, sampling, adapter=p.adapter, seed=seed, look=look, token=token)
+    return with_examples(student, few_shot(shown, r.few_shot, own, seed)) if p.method == "base-fewshot" else student
+
+
+def _token(adapter: Path | None) -> Callable[[str], int] | None:
+    """By student, the token that the adapter was trained with before everything else; None: with none."""
+    return load_roster(adapter).token if adapter is not None and has_students(adapter) else None
 
 
 def count_gpus(wanted: int | Literal["auto"], engine: str) -> int:

@@ -18,33 +18,32 @@ from simstudent.data.split import position
 from simstudent.dialogue.earlier import earlier_work
 from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe
-from simstudent.rollout.engine import Engine, Sampling
+from simstudent.rollout.chat import advice
 from simstudent.rollout.engines.baselines import DRAWN, baseline
+from simstudent.rollout.fewshot import Example, examples
 from simstudent.rollout.folder import add_facts, open_starts, rollout_folder, write_assignments
 from simstudent.rollout.meter import Meter
-from simstudent.rollout.methods import STAGED, Played, played
-from simstudent.rollout.opening import encoder_of, open_engines
+from simstudent.rollout.methods import MODELS, STAGED, Played, played
+from simstudent.rollout.opening import encoder_for, encoder_of, open_engines, player
 from simstudent.rollout.schedule import Job, progress, run_jobs, spread
-from simstudent.rollout.sharing import metered, shared_engines, shared_grader
-from simstudent.rollout.simulate import Grader, Start, Student, language_model, starts
+from simstudent.rollout.sharing import metered, shared_grader
+from simstudent.rollout.simulate import Grader, Start, starts
 from simstudent.runs import create_run
 from simstudent.training.stages import adapters
-from simstudent.training.students import VECTORS, has_students, load_roster
-
-MODELS = ("base", *STAGED)
-"""Methods that a language model plays."""
+from simstudent.training.students import VECTORS
 
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
     """Everything the methods share: where they start, what judges them, what decides the answer.
 
-    ``training``: the training side, which some baselines answer from.
+    ``training``: the training side, which some baselines answer from; ``shown``: what ``base-fewshot`` shows of it.
     """
 
     recipe: Recipe
     starts: tuple[Start, ...]
     training: tuple[Trajectory, ...]
+    shown: tuple[Example, ...]
     settings: dict[str, Any]
 
 
@@ -79,9 +78,14 @@ def prepare_simulation(recipe: Recipe, pool: Pool, say: Callable[[str], None]) -
         "seed": recipe.seed,
         "dialogue": recipe.dialogue.model_dump(mode="json"),
         "grader": recipe.grader.model_dump(mode="json", exclude={"workers"}),
-        **r.model_dump(mode="json", exclude={"methods", "concurrency", "gpus", "batch_size", "resamples"}),
+        **r.model_dump(mode="json", exclude={"methods", "concurrency", "gpus", "batch_size", "resamples", "server"}),
+        "steps": r.horizon,
+        **({"server": r.server.decides} if r.engine == "openai" else {}),
     }
-    return Simulation(recipe, tuple(found), data.sides["train"], settings)
+    training, shown = data.sides["train"], []
+    if "base-fewshot" in r.methods:
+        shown = examples(training, assignments, {s.assignment.id for s in found}, pool, recipe.dialogue)
+    return Simulation(recipe, tuple(found), training, tuple(shown), settings)
 
 
 def run_rollouts(
@@ -100,6 +104,7 @@ def run_rollouts(
     ``resume`` goes on with the newest rollouts if their settings are equal: finished rollouts are kept, failed ones
     redone.
     """
+    _check_server(recipe, more or {})
     trained = {**({} if run is None else adapters(run)), **(more or {})}
     methods = (*recipe.rollout.methods, *(more or {}))
     models = played(methods, trained, recipe.rollout.temperatures, f"{run or 'this recipe'}")
@@ -115,6 +120,16 @@ def run_rollouts(
         say(f"Rollouts: {folder}")
         asyncio.run(_all_methods(simulation, run, models, used, folder, pool, say))
     return folder
+
+
+def _check_server(recipe: Recipe, more: Mapping[str, Path]) -> None:
+    """Raises SimstudentError where a server is asked to play what only an engine here can."""
+    wrong = [*(m for m in recipe.rollout.methods if m in STAGED), *more]
+    if recipe.rollout.engine == "openai" and wrong:
+        raise SimstudentError(
+            f"rollout.engine openai asks a server for its own model; adapters such as {', '.join(wrong)} are not sent "
+            "there. Choose --methods base,base-fewshot,repeat-last,..., or another engine"
+        )
 
 
 def _folder_hash(folder: Path) -> str:
@@ -180,18 +195,17 @@ async def _played_by_models(
     recipe = simulation.recipe
     encoder, began = encoder_of(recipe, run), time.monotonic()
     meter = Meter(sum(len(todo) for _, todo in played))
-    async with open_engines(recipe, adapters, say) as opened:
-        engines = shared_engines(opened, meter)
-
-        def model(p: Played, engine: Engine) -> Student:
-            sampling = Sampling(encoder.stop_ids, recipe.dialogue.answer_tokens, p.temperature, recipe.rollout.top_p)
-            token = _token(adapters.get(p.adapter or ""))
-            return language_model(
-                engine, encoder, sampling, adapter=p.adapter, seed=recipe.seed, look=recipe.dialogue, token=token
-            )
-
+    if recipe.rollout.engine == "openai":
+        for line in advice(recipe, [(encoder_for(p, encoder, recipe), todo) for p, todo in played]):
+            say(line)
+    async with open_engines(recipe, adapters, folder, meter, say) as engines:
         jobs = [
-            Job(p.label, spread([model(p, engine) for engine in engines]), todo, prefixes=p.adapter or "")
+            Job(
+                p.label,
+                spread([player(p, engine, encoder, recipe, adapters, simulation.shown) for engine in engines]),
+                todo,
+                prefixes=p.adapter or p.method,
+            )
             for p, todo in played
         ]
         start_seconds = round(time.monotonic() - began, 3)
@@ -226,11 +240,6 @@ def summary(facts: Mapping[str, Any]) -> str:
 
 def _share(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
-
-
-def _token(adapter: Path | None) -> Callable[[str], int] | None:
-    """By student, the token that the adapter was trained with before everything else; None: with none."""
-    return load_roster(adapter).token if adapter is not None and has_students(adapter) else None
 
 
 def _distinct(starts: Sequence[Start]) -> list[Start]:

@@ -93,7 +93,7 @@ async def run_jobs(
 
     An exception of ours ends them all; failures of engine and grader are the rollout's own, and recorded in it.
     """
-    queue, steps = ordered(jobs), recipe.rollout.steps
+    queue, steps = ordered(jobs), recipe.rollout.horizon
     tallies = {job.label: _Tally(len(job.starts)) for job in jobs}
     for job in jobs:
         (folder / f"{job.label}.jsonl").touch()

@@ -135,7 +135,7 @@ async def simulate(
     logged = start.trajectory.submissions
     truths = min(steps, len(logged) - start.t)
     gave_up = truths < steps and start.trajectory.outcome == "abandoned" and start.grades[-1].score < 1.0
-    past = _past(start, look)
+    past = past_of(start, look)
     done: list[Step] = []
     stop: Stop = "student_done" if truths < steps else "step_limit"
     error = None
@@ -223,7 +223,7 @@ def _step(k: int, reply: Reply, graded: Grade, start: Start, look: DialogueSecti
     )
 
 
-def _past(start: Start, look: DialogueSection) -> Past:
+def past_of(start: Start, look: DialogueSection) -> Past:
     turns: tuple[Turn, ...] = ()
     last: Submission | None = None
     for submission, grade in zip(start.trajectory.submissions[: start.t], start.grades, strict=False):
@@ -293,23 +293,34 @@ def language_model(
         first = opening_after(start.assignment, start.earlier)
         ids = encoder.prompt(system, first, past.turns, earlier=start.earlier, header=past.header)
         if ids is None:
-            raise RolloutError(f"system prompt and assignment do not fit the window of {encoder.window} tokens")
+            raise RolloutError(too_long(encoder))
         if token is not None:
             ids = (token(start.trajectory.student), *ids)
         done = await engine.generate(ids, sampling, seed=request_seed(seed, start.key, k), adapter=adapter)
         text = encoder.decode(done.ids)
-        answer = encoder.read(text, past.last_code)
-        words = answer.code is None and not done.truncated and "```" not in text
-        gives_up = look.give_up and words and text.strip() == GIVE_UP
-        return Reply(
-            answer.code,
-            text,
-            len(ids),
-            len(done.ids),
-            done.truncated,
-            reason=answer.reason,
-            gives_up=gives_up,
-            talks=look.talk and words and not gives_up and bool(text.strip()),
-        )
+        return read_reply(text, encoder, past, look, tokens=(len(ids), len(done.ids)), truncated=done.truncated)
 
     return respond
+
+
+def too_long(encoder: Encoder) -> str:
+    """Why there is no prompt."""
+    return f"system prompt and assignment do not fit the window of {encoder.window} tokens"
+
+
+def read_reply(
+    text: str, encoder: Encoder, past: Past, look: DialogueSection, *, tokens: tuple[int, int], truncated: bool
+) -> Reply:
+    """What a model's answer is: a submission, words, or giving up. ``tokens``: of prompt and answer."""
+    answer = encoder.read(text, past.last_code)
+    words = answer.code is None and not truncated and "```" not in text
+    gives_up = look.give_up and words and text.strip() == GIVE_UP
+    return Reply(
+        answer.code,
+        text,
+        *tokens,
+        truncated,
+        reason=answer.reason,
+        gives_up=gives_up,
+        talks=look.talk and words and not gives_up and bool(text.strip()),
+    )
