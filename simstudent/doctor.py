@@ -17,6 +17,7 @@ from graders.sandbox import WorkerLostError
 from simstudent import __version__
 from simstudent.cache import cache_folder
 from simstudent.errors import SimstudentError
+from simstudent.training import unsloth
 
 _REQUIREMENT = re.compile(
     r"""^(?P<name>[\w.-]+)(?:\[[^]]*\])?(?P<versions>[^;]*)(?:;.*extra\s*==\s*['"](?P<extra>[\w-]+))?"""
@@ -98,6 +99,9 @@ def _extras() -> Iterator[str]:
         if any("wants" in word for word in words):
             state += ", other versions than tested"
         yield f"  {extra or 'always needed'}: {state} ({', '.join(words)})"
+    if "unsloth" in groups:
+        reason = unsloth.missing()
+        yield f"  backend: unsloth is {'ready' if reason is None else f'not ready: {reason}; {unsloth.INSTALL}'}"
 
 
 def _package(name: str, wanted: str) -> str:

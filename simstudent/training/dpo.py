@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from simstudent.data.split import Side, position
 from simstudent.errors import SimstudentError, missing_extra
+from simstudent.training import unsloth
 from simstudent.training.examples import Examples, examples
 from simstudent.training.pairs import PairRow, PairSet, encode_pairs, pairs_of, summary
 from simstudent.training.ranks import once, quiet, world_size
@@ -66,6 +67,8 @@ def run_dpo(
     The rest is as for ``run_sft``.
     """
     say = quiet(say)
+    if not dry_run:
+        unsloth.begin(recipe, recipe.dpo.backend)
     unfinished = once(lambda: unfinished_run(recipe, "dpo", root) if resume else None)
     made = examples(recipe, say)
     pairs = pair_sets(recipe, made, say)
@@ -146,7 +149,12 @@ def _train(
     d = recipe.dpo
     longest = max(_tokens(r) for p in pairs.values() for r in p.rows)
     policy = load_policy(
-        recipe, say, tokens=2 * longest * d.micro_batch_size, checkpointing=d.gradient_checkpointing, adapter=adapter
+        recipe,
+        say,
+        tokens=2 * longest * d.micro_batch_size,
+        checkpointing=d.gradient_checkpointing,
+        adapter=adapter,
+        backend=d.backend,
     )
     checkpoint = once(lambda: prepared(run))
     steps = steps_of(len(pairs["train"].rows), d.batch_size, d.epochs)

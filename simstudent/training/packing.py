@@ -31,14 +31,17 @@ def pack(lengths: Sequence[int], width: int) -> list[list[int]]:
 
 
 def packed(rows: Sequence[Row], width: int) -> list[dict[str, list[int]]]:
-    """Rows as the collator takes them: ids and labels of a pack one after another, and the length of each."""
+    """Rows as the collator takes them: ids and labels of a pack one after another, and the length of each.
+
+    A row's first token carries no loss, as it would not if the row stood alone: nothing of its own comes before it.
+    """
     found = []
     for numbers in pack([len(r.ids) for r in rows], width):
         held = [rows[n] for n in numbers]
         found.append(
             {
                 "input_ids": [i for r in held for i in r.ids],
-                "labels": [i for r in held for i in r.labels],
+                "labels": [i for r in held for i in (IGNORED, *r.labels[1:])],
                 "lengths": [len(r.ids) for r in held],
             }
         )
@@ -49,14 +52,18 @@ def packed(rows: Sequence[Row], width: int) -> list[dict[str, list[int]]]:
 class Collator:
     """Packs to tensors (batch, longest pack): ``input_ids``, ``labels``, ``position_ids``, and no attention mask.
 
-    What fills a pack up is one more segment, which carries no loss.
+    What fills a pack up is one more segment, which carries no loss. ``flat``: all packs one after another in a single
+    row (1, tokens), nothing filled up, with ``packed_seq_lengths`` (int32), which unsloth's attention reads.
     """
 
     pad_id: int
+    flat: bool = False
 
     def __call__(self, packs: Sequence[dict[str, list[int]]]) -> dict[str, Any]:
         import torch
 
+        if self.flat:
+            return _one_row(packs)
         width = max(len(p["input_ids"]) for p in packs)
         ids, labels, places = [], [], []
         for p in packs:
@@ -66,3 +73,15 @@ class Collator:
             places.append([i for length in [*p["lengths"], fill] for i in range(length)])
         made = {"input_ids": ids, "labels": labels, "position_ids": places}
         return {name: torch.tensor(rows) for name, rows in made.items()}
+
+
+def _one_row(packs: Sequence[dict[str, list[int]]]) -> dict[str, Any]:
+    import torch
+
+    lengths = [length for p in packs for length in p["lengths"]]
+    return {
+        "input_ids": torch.tensor([[i for p in packs for i in p["input_ids"]]]),
+        "labels": torch.tensor([[i for p in packs for i in p["labels"]]]),
+        "position_ids": torch.tensor([[i for length in lengths for i in range(length)]]),
+        "packed_seq_lengths": torch.tensor(lengths, dtype=torch.int32),
+    }

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simstudent.errors import SimstudentError
+from simstudent.training import unsloth
 from simstudent.training.memory import available_memory, plan_memory
-from simstudent.training.models import best_device, load_model
+from simstudent.training.models import best_device, load_model, resolve_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from simstudent.recipe import Recipe
+    from simstudent.training.sections import Backend
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,11 @@ def load_policy(
     adapter: Path | None = None,
     quantization: str | None = None,
     reserved: float = 0.0,
+    backend: Backend = "plain",
 ) -> Policy:
     """Load the base and, if given, put a trained adapter on it that training goes on with.
+
+    Through unsloth the model has an adapter in any case, if none is given a fresh one.
 
     ``tokens``: most tokens of a forward pass, for the memory plan, which is said before training starts. ``reserved``:
     the share of the device's memory that something else (vLLM beside the trainer) is going to take.
@@ -64,19 +69,26 @@ def load_policy(
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()  # of a whole model, each checkpoint would draw one
     free = available_memory(device, reserved)
-    model = load_model(
-        recipe.model.id,
-        revision=recipe.model.revision,
-        quantization=quantization,  # type: ignore[arg-type]
-        dtype="bfloat16" if lora is not None else "float32",
-        device=_this_device(device),
-    )
+    if backend == "unsloth":
+        path = resolve_model(recipe.model.id)
+        model = unsloth.load_base(recipe, path, quantization=quantization, device=_this_device(device))
+    else:
+        model = load_model(
+            recipe.model.id,
+            revision=recipe.model.revision,
+            quantization=quantization,  # type: ignore[arg-type]
+            dtype="bfloat16" if lora is not None else "float32",
+            device=_this_device(device),
+        )
     kept = "NF4 (QLoRA)" if quantization == "nf4" else "bfloat16 (LoRA)"
+    kept += ", through unsloth" if backend == "unsloth" else ""
     say(f"Training on {device}, " + ("all weights, in float32" if lora is None else f"base weights {kept}"))
     plan = plan_memory(model, rank=None if lora is None else lora.r, tokens=tokens, available=free)
     checkpointed = plan.checkpointing(checkpointing)
     say(plan.text(checkpointed))
-    if adapter is not None:
+    if backend == "unsloth":
+        model = unsloth.add_adapter(recipe, model, checkpointing=checkpointed, adapter=adapter)
+    elif adapter is not None:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(adapter), is_trainable=True)

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from simstudent.section import Section
 
 Schedule = Literal["cosine", "linear", "constant"]
+Backend = Literal["plain", "unsloth"]
 PairMode = Literal["grade", "next", "random", "repeat"]
 
 
@@ -29,6 +30,8 @@ def _whole_batches(value: int, info: ValidationInfo) -> int:
 class SftSection(Section):
     """Supervised fine-tuning."""
 
+    backend: Backend = "plain"
+    """plain: transformers and TRL as they are; unsloth: with its kernels, where its set of versions is installed."""
     lora: LoraSection | None = LoraSection()
     """null: no adapter, all weights are trained (continued pretraining)."""
     learning_rate: float = Field(1e-4, gt=0)
@@ -89,6 +92,8 @@ class StudentsSection(Section):
 class DpoSection(Section):
     """Direct preference optimisation, from the SFT adapter, which is also its reference (section 4, DPO)."""
 
+    backend: Backend = "plain"
+    """As for sft; an adapter of either is trained on by either."""
     pairs: dict[PairMode, float] = Field(default={"grade": 1.0})
     """Share of the prefixes that each mode makes a pair of; shares may add up to more than 1."""
     first: int = Field(1, ge=0)

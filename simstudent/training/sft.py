@@ -22,6 +22,7 @@ from simstudent.data.split import Side, position
 from simstudent.dialogue.encode import Encoded, Encoder, Row, encode
 from simstudent.errors import SimstudentError, missing_extra
 from simstudent.runs import write_json
+from simstudent.training import unsloth
 from simstudent.training.best import keep_most_skilful
 from simstudent.training.examples import Held, examples
 from simstudent.training.focus import focused
@@ -86,6 +87,8 @@ def trainer_rows(recipe: Recipe, rows: tuple[Row, ...]) -> list[dict[str, list[i
     """Rows as the collator takes them: packed to the window's length, or one by one."""
     if recipe.sft.packing:
         return packed(rows, recipe.dialogue.window)
+    if recipe.sft.backend == "unsloth":  # its batches are one row of several segments, packed ahead or not
+        return [made for row in rows for made in packed([row], recipe.dialogue.window)]
     return [{"input_ids": list(r.ids), "labels": list(r.labels)} for r in rows]
 
 
@@ -124,6 +127,8 @@ def run_sft(
     Raises SimstudentError when it has none, or when recipe or data have changed since.
     """
     say = quiet(say)
+    if not dry_run:
+        unsloth.begin(recipe, recipe.sft.backend)
     unfinished = once(lambda: unfinished_run(recipe, "sft", root) if resume else None)
     rows = training_set(recipe, say)
     train = trainer_rows(recipe, rows.train.rows)
@@ -170,7 +175,13 @@ def _train(
     s = recipe.sft
     validation = trainer_rows(recipe, rows.validation.rows)
     longest = max(len(r["input_ids"]) for r in [*train, *validation])
-    policy = load_policy(recipe, say, tokens=longest * s.micro_batch_size, checkpointing=s.gradient_checkpointing)
+    policy = load_policy(
+        recipe,
+        say,
+        tokens=longest * s.micro_batch_size,
+        checkpointing=s.gradient_checkpointing,
+        backend=s.backend,
+    )
     learner = _learner(recipe, rows.data, policy.model, say)
     checkpoint = once(lambda: prepared(run, () if learner is None else (STATE,)))
     if checkpoint is not None:
@@ -182,10 +193,12 @@ def _train(
         train_dataset=Dataset.from_list(train),
         eval_dataset=Dataset.from_list(validation),
         processing_class=rows.encoder.tokenizer,
-        peft_config=lora_config(recipe),
-        data_collator=Collator(pad_id(rows.encoder.tokenizer)) if s.packing else None,
+        peft_config=lora_config(recipe) if s.backend == "plain" else None,
+        data_collator=collator_of(recipe, rows.encoder.tokenizer),
         callbacks=[Progress(run / "metrics.jsonl", rows.train.tokens / len(train), say), TimeLimit(max_minutes)],
     )
+    if s.backend == "unsloth":
+        unsloth.check_rows(trainer, train)
     if learner is not None:
         trainer.add_callback(TrainStudents(learner, checkpoint))
     if s.patience is not None:
@@ -211,6 +224,13 @@ def _learner(recipe: Recipe, data: Data, model: Any, say: Callable[[str], None])
     return learner
 
 
+def collator_of(recipe: Recipe, tokenizer: Any) -> Collator | None:
+    """Ours for packed rows and for unsloth; None: TRL's own, which pads."""
+    if recipe.sft.backend == "unsloth":
+        return Collator(pad_id(tokenizer), flat=True)
+    return Collator(pad_id(tokenizer)) if recipe.sft.packing else None
+
+
 def pad_id(tokenizer: Any) -> int:
     return int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
 
@@ -219,12 +239,13 @@ def _settings(recipe: Recipe, run: Path, device: str, checkpointing: bool, steps
     from trl import SFTConfig
 
     s = recipe.sft
+    padded = not s.packing and s.backend == "plain"
     settings = {
         **shared_settings(recipe, s, run, device=device, steps=steps, saves=s.evaluations, world=world_size()),
         **validated_settings(steps, s.evaluations),
         "max_length": None,  # the encoder's window already holds; a row must never be cut here
         "gradient_checkpointing": checkpointing,
-        "train_sampling_strategy": "group_by_length" if s.micro_batch_size > 1 and not s.packing else "random",
+        "train_sampling_strategy": "group_by_length" if s.micro_batch_size > 1 and padded else "random",
     }
     if s.best != "loss":
         settings["load_best_model_at_end"] = False

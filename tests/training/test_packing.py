@@ -28,7 +28,7 @@ def rows(seed: int, vocabulary: int) -> list[Row]:
     made = []
     for n in range(5):
         ids = tuple(chance.randrange(3, vocabulary) for _ in range(chance.randint(8, 40)))
-        labels = tuple(i if chance.random() < 0.5 and place else IGNORED for place, i in enumerate(ids))
+        labels = tuple(i if chance.random() < 0.5 else IGNORED for i in ids)
         made.append(Row(f"s/{n}", ids, labels, (0,)))
     return made
 
@@ -63,6 +63,23 @@ def test_packed_losses_and_gradients_equal_those_of_single_rows(tiny_model: Path
     assert torch.stack(together).sum().item() == pytest.approx(torch.stack(alone).sum().item(), rel=1e-5)
     for p, grad in zip(model.parameters(), expected, strict=True):
         torch.testing.assert_close(p.grad, grad, rtol=1e-3, atol=1e-5)
+
+
+def test_packs_in_one_row_have_the_losses_of_packs_in_several(tiny_model: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    packs = packed(rows(1, model.config.vocab_size), 64)
+    found = []
+    for collator in (Collator(pad_id=0), Collator(pad_id=0, flat=True)):
+        batch = collator(packs)
+        labels, lengths = batch.pop("labels"), batch.pop("packed_seq_lengths", None)
+        logits = model(**batch, use_cache=False).logits
+        found.append(sum(_loss(torch, made, wanted).item() for made, wanted in zip(logits, labels, strict=True)))
+    assert lengths.tolist() == [n for p in packs for n in p["lengths"]]
+    assert labels.tolist() == [[i for p in packs for i in p["labels"]]]
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
 
 
 def _loss(torch, logits, labels):  # type: ignore[no-untyped-def]
