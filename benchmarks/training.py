@@ -8,6 +8,7 @@
   flex_attention in place of a mask.
 * ``rows``: as in the paper's published code, a row for each submission, with the history before it and loss on the
   last answer only; rows of like length padded together. ``rows-packed``: those rows packed by TRL.
+* ``unsloth``: as ours, with ``sft.backend: unsloth``, where it is installed (beside an older TRL for all ways).
 
 What counts is tokens with loss: each way learns the same ones once an epoch, and makes about as many steps of an epoch.
 Each way runs in a process of its own, without validation; its first steps (``--warmup``) are not counted. A forward
@@ -26,6 +27,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,10 @@ import yaml
 
 from simstudent.dialogue.encode import IGNORED, Row
 from simstudent.recipe import Recipe, load_recipe
+from simstudent.training import unsloth
 from simstudent.training.focus import label_runs
 from simstudent.training.packing import Collator, pack, packed
+from simstudent.training.sections import Backend
 from simstudent.training.sft import pad_id, training_set
 
 
@@ -46,6 +50,7 @@ class Way:
     packing: str = "trl"
     attention: str | None = None
     flat: bool = False
+    backend: Backend = "plain"
 
 
 WAYS = {
@@ -55,6 +60,7 @@ WAYS = {
     "trl-flex": Way(flat=True, attention="flex_attention"),
     "rows": Way(rows="target", packing="none"),
     "rows-packed": Way(rows="target"),
+    "unsloth": Way(packing="ours", backend="unsloth"),
 }
 
 
@@ -77,10 +83,11 @@ def single(rows: list[Row]) -> list[dict[str, list[int]]]:
 
 def run_way(way: Way, recipe: Recipe, rows: list[Row], args: argparse.Namespace, out: Path) -> dict[str, Any]:
     """Train a while in this process; figures of what was timed."""
+    unsloth.begin(recipe, way.backend)
     from datasets import Dataset, disable_progress_bars
     from trl import SFTConfig, SFTTrainer
 
-    from simstudent.training.models import best_device, load_model, load_tokenizer
+    from simstudent.training.models import best_device, load_tokenizer
     from simstudent.training.policy import lora_config, quantization_of
     from simstudent.training.settings import shared_settings
 
@@ -115,20 +122,20 @@ def run_way(way: Way, recipe: Recipe, rows: list[Row], args: argparse.Namespace,
         "packing": way.packing == "trl",
         "train_sampling_strategy": "group_by_length" if way.packing == "none" else "random",
     }
-    model = load_model(
-        recipe.model.id,
-        quantization=quantization_of(recipe, device),  # type: ignore[arg-type]
-        device=device,
-        attention=way.attention or args.attention,
-    )
+    plain = way.backend == "plain"
+    if not plain:
+        settings["dataset_kwargs"] = {"skip_prepare_dataset": True}
+    model = load(way, recipe, quantization_of(recipe, device), device, args)
     trainer = counting(SFTTrainer)(
         model=model,
         args=SFTConfig(**settings),
         train_dataset=Dataset.from_list(data),
         processing_class=tokenizer,
-        peft_config=lora_config(recipe),
-        data_collator=Collator(pad_id(tokenizer)) if way.packing == "ours" else None,
+        peft_config=lora_config(recipe) if plain else None,
+        data_collator=Collator(pad_id(tokenizer), flat=not plain) if way.packing == "ours" else None,
     )
+    if not plain:
+        unsloth.check_rows(trainer, data)
     trainer.remove_callback(transformers.PrinterCallback)
     clock = stopwatch(trainer, args.warmup, args.seconds, device)
     trainer.train()
@@ -136,6 +143,7 @@ def run_way(way: Way, recipe: Recipe, rows: list[Row], args: argparse.Namespace,
     return {
         **clock(),
         "device": device_name(device),
+        "versions": {name: version(name) for name in ("torch", "transformers", "trl", "peft")},
         "attention": str(model.config._attn_implementation),
         "rows": len(data),
         "micro": micro,
@@ -144,6 +152,17 @@ def run_way(way: Way, recipe: Recipe, rows: list[Row], args: argparse.Namespace,
         "first loss": losses[0],
         "last loss": losses[-1],
     }
+
+
+def load(way: Way, recipe: Recipe, quantization: str, device: str, args: argparse.Namespace) -> Any:
+    """The base model; through unsloth with its adapter."""
+    from simstudent.training.models import load_model, resolve_model
+
+    if way.backend == "unsloth":
+        base = unsloth.load_base(recipe, resolve_model(recipe.model.id), quantization=quantization, device=device)
+        return unsloth.add_adapter(recipe, base, checkpointing=args.checkpointing, adapter=None)
+    attention = way.attention or args.attention
+    return load_model(recipe.model.id, quantization=quantization, device=device, attention=attention)  # type: ignore[arg-type]
 
 
 def counting(trainer_class: Any) -> Any:
@@ -227,7 +246,8 @@ def table(found: dict[str, dict[str, Any]]) -> str:
         cells += (f"{f['peak_gib']:.2f}", f"{f['first loss']:.3f}", f"{f['last loss']:.3f}")
         lines.append("  ".join(f"{c:>14}" for c in cells))
     if "ours" in found:
-        for prefix, title in (("trl", "TRL with packing"), ("rows", "a row per target")):
+        kinds = (("trl", "TRL with packing"), ("rows", "a row per target"), ("unsloth", "unsloth"))
+        for prefix, title in kinds:
             others = {name: f["trained_per_second"] for name, f in found.items() if name.startswith(prefix)}
             for name, speed in others.items():
                 ratio = found["ours"]["trained_per_second"] / speed
@@ -239,7 +259,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=[name for name in WAYS if name != "unsloth"])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="dotted keys of the recipe")
     parser.add_argument("--seconds", type=float, default=30, help="of timed steps for each way")
     parser.add_argument("--steps", type=int, default=1000, help="timed steps at most")

@@ -247,6 +247,8 @@ def _settings(recipe: Recipe, run: Path, device: str, checkpointing: bool, steps
         "gradient_checkpointing": checkpointing,
         "train_sampling_strategy": "group_by_length" if s.micro_batch_size > 1 and padded else "random",
     }
+    if s.backend == "unsloth":  # else it takes rows with labels for its own to collate
+        settings["dataset_kwargs"] = {"skip_prepare_dataset": True}
     if s.best != "loss":
         settings["load_best_model_at_end"] = False
     if s.best == "skill":

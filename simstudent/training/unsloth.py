@@ -144,7 +144,10 @@ def check_rows(trainer: Any, rows: Sequence[dict[str, list[int]]]) -> None:
     for name in ("input_ids", "labels"):
         if name not in held.column_names or list(held[name]) != [row[name] for row in rows]:
             raise SimstudentError(f"unsloth has changed the {name} of the training rows. Fix: backend: plain")
-    batch = trainer.data_collator([dict(row) for row in rows[:2]])
+    try:
+        batch = trainer.data_collator([dict(row) for row in rows[:2]])
+    except (KeyError, TypeError, ValueError) as error:
+        raise SimstudentError("unsloth has put a collator of its own in place of ours. Fix: backend: plain") from error
     for name in ("input_ids", "labels"):
         if batch[name].flatten().tolist() != [i for row in rows[:2] for i in row[name]]:
             raise SimstudentError(f"unsloth has changed the {name} of a batch. Fix: backend: plain")
