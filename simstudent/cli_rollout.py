@@ -1,4 +1,4 @@
-"""``simstudent rollout | evaluate``."""
+"""``simstudent rollout | simulate | evaluate``."""
 
 from __future__ import annotations
 
@@ -37,6 +37,19 @@ def add_parsers(commands: Any) -> None:
     sub.add_argument("--samples", type=_positive, help="simulations per start (with a temperature)")
     sub.add_argument("--run", metavar="DIR", dest="run_folder", help="this run folder, not the newest")
     sub.add_argument("--resume", action="store_true", help="go on with the newest rollouts of the same settings")
+    sub.add_argument("--runs", default="runs", metavar="DIR", help="folder of run folders (default: ./runs)")
+
+    sub = command("simulate", _simulate, "Make a synthetic class: artificial students work from the assignments alone.")
+    sub.add_argument("recipe", metavar="RECIPE", nargs="?", help="default: the newest trained run's own recipe")
+    sub.add_argument("--to", metavar="FOLDER", required=True, help="where ProgSnap2 and JSONL are written")
+    sub.add_argument("--students", type=_positive, default=200, help="how many (default 200)")
+    sub.add_argument("--assignments", nargs="+", metavar="ID", help="all do these; default: those of training students")
+    sub.add_argument("--method", help="who plays: sft, base, base-fewshot, nearest, ... (default: what was trained)")
+    sub.add_argument("--temperature", type=float, help="default: the recipe's rollout.temperature, else 1")
+    sub.add_argument("--engine", choices=["transformers", "vllm", "openai"], help="over the recipe's")
+    sub.add_argument("--seed", type=int, help="over the recipe's: another class")
+    sub.add_argument("--run", metavar="DIR", dest="run_folder", help="this run folder, not the newest")
+    sub.add_argument("--resume", action="store_true", help="go on with an interrupted class in the same folder")
     sub.add_argument("--runs", default="runs", metavar="DIR", help="folder of run folders (default: ./runs)")
 
     sub = command("evaluate", _evaluate, "Recompute the figures of a rollout folder from its JSONL files alone.")
@@ -80,6 +93,34 @@ def _rollout(args: argparse.Namespace) -> None:
     more = _named_adapters(args.adapters or [], recipe)
     folder = run_rollouts(recipe, run, root=Path(args.runs), more=more, resume=args.resume, say=_say)
     _report(folder, recipe.rollout.resamples)
+
+
+def _simulate(args: argparse.Namespace) -> None:
+    from simstudent.rollout.synthetic import make_class
+    from simstudent.runs import stage_of, trained
+
+    overrides: dict[str, Any] = {} if args.engine is None else {"rollout.engine": args.engine}
+    if args.temperature is not None:
+        overrides["rollout.temperature"] = args.temperature
+    if args.method is not None:
+        overrides["rollout.methods"] = [args.method]
+    recipe, run = _recipe_and_run(args, overrides)
+    if args.temperature is None and recipe.rollout.temperature == 0:
+        recipe = recipe.model_copy(update={"rollout": recipe.rollout.model_copy(update={"temperature": 1.0})})
+        _say("Sampling at temperature 1 (the recipe's rollouts are greedy)")
+    method = args.method or (stage_of(run) if run is not None and trained(run) else "base")
+    make_class(
+        recipe,
+        run,
+        Path(args.to),
+        students=args.students,
+        method=method,
+        wanted=tuple(args.assignments or ()),
+        seed=args.seed,
+        resume=args.resume,
+        root=Path(args.runs),
+        say=_say,
+    )
 
 
 def _named_adapters(given: Sequence[str], recipe: Recipe) -> dict[str, Path]:

@@ -81,10 +81,22 @@ def told(
     heading: str = "Your submission",
 ) -> Earlier:
     """Work as text: the statement, or another ``title``; each program whole, with feedback at the recipe's level."""
+    graded = zip(t.submissions, grades, strict=False)
+    programs = [(s.code, feedback_text(assignment, s, g, look.feedback)) for s, g in graded]
+    return as_earlier(programs, assignment, look, title=title, heading=heading)
+
+
+def as_earlier(
+    programs: Sequence[tuple[str, str]],
+    assignment: Assignment,
+    look: DialogueSection,
+    *,
+    title: str | None = None,
+    heading: str = "Your submission",
+) -> Earlier:
+    """`told` of programs, each with its feedback (which is not shown at level none)."""
     states = []
-    for submission, grade in zip(t.submissions, grades, strict=False):
-        text = f"{heading}:\n{fence(submission.code, assignment.language)}\n\n"
-        if look.feedback != "none":
-            text += f"Autograder:\n{feedback_text(assignment, submission, grade, look.feedback)}\n\n"
-        states.append(text)
+    for code, feedback in programs:
+        text = f"{heading}:\n{fence(code, assignment.language)}\n\n"
+        states.append(text if look.feedback == "none" else f"{text}Autograder:\n{feedback}\n\n")
     return Earlier(title or f"An earlier assignment:\n{opening(assignment)}\n\n", tuple(states))

@@ -114,7 +114,7 @@ def run_rollouts(
         if run is None:
             run = create_run(root, recipe, {"trained": False})
         if used:
-            simulation.settings["adapters"] = {name: _folder_hash(path) for name, path in used.items()}
+            simulation.settings["adapters"] = {name: folder_hash(path) for name, path in used.items()}
         folder = rollout_folder(run, simulation.settings, resume)
         write_assignments(folder, (s.assignment for s in simulation.starts))
         say(f"Rollouts: {folder}")
@@ -132,7 +132,8 @@ def _check_server(recipe: Recipe, more: Mapping[str, Path]) -> None:
         )
 
 
-def _folder_hash(folder: Path) -> str:
+def folder_hash(folder: Path) -> str:
+    """Sixteen hex digits that change with an adapter."""
     digest = hashlib.sha256()
     for path in sorted([*folder.glob("adapter_*"), *folder.glob(VECTORS)]):
         digest.update(path.name.encode() + path.read_bytes())

@@ -142,17 +142,17 @@ async def simulate(
     try:
         for k in range(1, truths + 1):
             past = _at(past, start, k, look)
-            reply, past, said = await _next(student, start, past, k)
+            reply, past, said = await next_reply(student, start, past, k)
             if reply.gives_up:
                 stop = "give_up"
                 break
-            graded = await _graded(reply, start.assignment, grade)
-            told = _told(reply, graded, start, look)
+            graded = await graded_reply(reply, start.assignment, grade)
+            told = told_of(reply, graded, start.assignment, look)
             done.append(replace(_step(k, reply, graded, start, look), said=said, feedback=told))
             if graded.score >= 1.0:
                 stop = "solved"
                 break
-            past = _extended(past, reply, graded, told, start, k, look)
+            past = extended(past, reply, graded, told, start.assignment, logged[start.t + k - 1].time, look)
         else:
             if look.give_up and gave_up and (await student(start, replace(past, header=""), truths + 1)).gives_up:
                 stop = "give_up"
@@ -178,7 +178,7 @@ async def simulate(
     )
 
 
-async def _next(student: Student, start: Start, past: Past, k: int) -> tuple[Reply, Past, tuple[str, ...]]:
+async def next_reply(student: Student, start: Start, past: Past, k: int) -> tuple[Reply, Past, tuple[str, ...]]:
     """The next submission, and what was said before it, to nobody. After PATIENCE words they count as a submission."""
     said: list[str] = []
     reply = await student(start, past, k)
@@ -190,7 +190,8 @@ async def _next(student: Student, start: Start, past: Past, k: int) -> tuple[Rep
     return reply, past, tuple(said)
 
 
-async def _graded(reply: Reply, assignment: Assignment, grade: Grader) -> Grade:
+async def graded_reply(reply: Reply, assignment: Assignment, grade: Grader) -> Grade:
+    """The grade of a simulated submission. Raises RolloutError when the grader failed."""
     if reply.grade is not None:
         return Grade(reply.grade, "graded")
     graded = await grade(reply.code, assignment)
@@ -224,6 +225,7 @@ def _step(k: int, reply: Reply, graded: Grade, start: Start, look: DialogueSecti
 
 
 def past_of(start: Start, look: DialogueSection) -> Past:
+    """What a simulation looks back on before its first step: the student's own submissions."""
     turns: tuple[Turn, ...] = ()
     last: Submission | None = None
     for submission, grade in zip(start.trajectory.submissions[: start.t], start.grades, strict=False):
@@ -239,28 +241,33 @@ def _at(past: Past, start: Start, k: int, look: DialogueSection) -> Past:
     return replace(past, header=time_header(time, past.last, look))
 
 
-def _told(reply: Reply, graded: Grade, start: Start, look: DialogueSection) -> str | None:
+def told_of(reply: Reply, graded: Grade, assignment: Assignment, look: DialogueSection) -> str | None:
     """The feedback on a simulated submission; None on a grade that was asserted without one."""
     if reply.grade is not None:
         return None
     made = Submission(reply.code or "", grade=graded.score)
-    told = feedback_text(start.assignment, made, graded, look.feedback)
+    told = feedback_text(assignment, made, graded, look.feedback)
     return f"{_sentence(reply.reason)}\n{told}" if reply.reason and look.feedback == "full" else told
 
 
-def _extended(
-    past: Past, reply: Reply, graded: Grade, told: str | None, start: Start, k: int, look: DialogueSection
+def extended(
+    past: Past,
+    reply: Reply,
+    graded: Grade,
+    told: str | None,
+    assignment: Assignment,
+    time: str | None,
+    look: DialogueSection,
 ) -> Past:
-    """The history with a simulated submission in it, written exactly as a logged one would be."""
+    """The history with a simulated submission made at ``time`` in it, written exactly as a logged one would be."""
     if told is None:  # a grade without a program leaves nothing to look back on
         return past
-    time = start.trajectory.submissions[start.t + k - 1].time
     if reply.code is None:  # the answer as it is, there being no program in it
         turn = Turn(reply.text or "", reaction(told, look.feedback), "words", past.header)
         # The program to go on from is still the one before; only the clock has moved.
         return Past((*past.turns, turn), None if past.last is None else replace(past.last, time=time))
     made = Submission(reply.code, time=time, grade=graded.score)
-    return Past((*past.turns, *turns_of(start.assignment, made, past.last, told, look)), made)
+    return Past((*past.turns, *turns_of(assignment, made, past.last, told, look)), made)
 
 
 def _sentence(text: str) -> str:
