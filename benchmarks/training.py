@@ -2,7 +2,7 @@
 
     python benchmarks/training.py recipes/newcaledonia.yaml --seconds 25 --set model.quantization=none
 
-* ``ours``: each trajectory once, several in a row of the window's length (``sft.packing``).
+* ``ours``: each trajectory once, several in a row of the window's length (``sft.packing``); ``ours-sdpa``: with a mask.
 * ``trl``: the same token ids and labels, packed by TRL's SFTTrainer itself (best fit), one packed row a forward pass;
   ``trl-flat``: as many as ours in a forward pass, which TRL makes one long row; ``trl-flex``: the same with
   flex_attention in place of a mask.
@@ -35,11 +35,11 @@ import yaml
 
 from simstudent.dialogue.encode import IGNORED, Row
 from simstudent.recipe import Recipe, load_recipe
-from simstudent.training import unsloth
+from simstudent.training import unsloth, varlen
 from simstudent.training.focus import label_runs
-from simstudent.training.packing import Collator, pack, packed
+from simstudent.training.packing import pack, packed
 from simstudent.training.sections import Backend
-from simstudent.training.sft import pad_id, training_set
+from simstudent.training.sft import collator_of, training_set
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class Way:
 
 WAYS = {
     "ours": Way(packing="ours"),
+    "ours-sdpa": Way(packing="ours", attention="sdpa"),
     "trl": Way(),
     "trl-flat": Way(flat=True),
     "trl-flex": Way(flat=True, attention="flex_attention"),
@@ -125,14 +126,18 @@ def run_way(way: Way, recipe: Recipe, rows: list[Row], args: argparse.Namespace,
     plain = way.backend == "plain"
     if not plain:
         settings["dataset_kwargs"] = {"skip_prepare_dataset": True}
-    model = load(way, recipe, quantization_of(recipe, device), device, args)
+    ours = recipe.model_copy(update={"sft": s.model_copy(update={"packing": True, "backend": way.backend})})
+    attention = way.attention or args.attention
+    if way.packing == "ours" and plain and attention is None:
+        attention = varlen.attention_for(ours, device)
+    model = load(way, recipe, quantization_of(recipe, device), device, args.checkpointing, attention)
     trainer = counting(SFTTrainer)(
         model=model,
         args=SFTConfig(**settings),
         train_dataset=Dataset.from_list(data),
         processing_class=tokenizer,
         peft_config=lora_config(recipe) if plain else None,
-        data_collator=Collator(pad_id(tokenizer), flat=not plain) if way.packing == "ours" else None,
+        data_collator=collator_of(ours, tokenizer, attention) if way.packing == "ours" else None,
     )
     if not plain:
         unsloth.check_rows(trainer, data)
@@ -154,14 +159,13 @@ def run_way(way: Way, recipe: Recipe, rows: list[Row], args: argparse.Namespace,
     }
 
 
-def load(way: Way, recipe: Recipe, quantization: str, device: str, args: argparse.Namespace) -> Any:
+def load(way: Way, recipe: Recipe, quantization: str, device: str, checkpointing: bool, attention: str | None) -> Any:
     """The base model; through unsloth with its adapter."""
     from simstudent.training.models import load_model, resolve_model
 
     if way.backend == "unsloth":
         base = unsloth.load_base(recipe, resolve_model(recipe.model.id), quantization=quantization, device=device)
-        return unsloth.add_adapter(recipe, base, checkpointing=args.checkpointing, adapter=None)
-    attention = way.attention or args.attention
+        return unsloth.add_adapter(recipe, base, checkpointing=checkpointing, adapter=None)
     return load_model(recipe.model.id, quantization=quantization, device=device, attention=attention)  # type: ignore[arg-type]
 
 

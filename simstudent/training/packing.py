@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from simstudent.dialogue.encode import IGNORED, Row
@@ -53,7 +54,7 @@ class Collator:
     """Packs to tensors (batch, longest pack): ``input_ids``, ``labels``, ``position_ids``, and no attention mask.
 
     What fills a pack up is one more segment, which carries no loss. ``flat``: all packs one after another in a single
-    row (1, tokens), nothing filled up, with ``packed_seq_lengths`` (int32), which unsloth's attention reads.
+    row (1, tokens), nothing filled up, with the borders of the segments for attention that needs no mask.
     """
 
     pad_id: int
@@ -76,10 +77,16 @@ class Collator:
 
 
 def _one_row(packs: Sequence[dict[str, list[int]]]) -> dict[str, Any]:
+    """The borders under transformers' names (``cu_seq_lens_q`` and its like) and unsloth's (``packed_seq_lengths``)."""
     import torch
 
     lengths = [length for p in packs for length in p["lengths"]]
+    borders = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
     return {
+        "cu_seq_lens_q": borders,
+        "cu_seq_lens_k": borders,
+        "max_length_q": max(lengths),
+        "max_length_k": max(lengths),
         "input_ids": torch.tensor([[i for p in packs for i in p["input_ids"]]]),
         "labels": torch.tensor([[i for p in packs for i in p["labels"]]]),
         "position_ids": torch.tensor([[i for length in lengths for i in range(length)]]),

@@ -26,6 +26,8 @@ class Policy:
     device: str
     quantization: str
     checkpointing: bool
+    attention: str | None = None
+    """The implementation that was asked for; None: transformers' own choice."""
 
 
 def quantization_of(recipe: Recipe, device: str) -> str:
@@ -52,6 +54,7 @@ def load_policy(
     quantization: str | None = None,
     reserved: float = 0.0,
     backend: Backend = "plain",
+    attention: str | None = None,
 ) -> Policy:
     """Load the base and, if given, put a trained adapter on it that training goes on with.
 
@@ -79,9 +82,10 @@ def load_policy(
             quantization=quantization,  # type: ignore[arg-type]
             dtype="bfloat16" if lora is not None else "float32",
             device=_this_device(device),
+            attention=attention,
         )
     kept = "NF4 (QLoRA)" if quantization == "nf4" else "bfloat16 (LoRA)"
-    kept += ", through unsloth" if backend == "unsloth" else ""
+    kept += ", through unsloth" if backend == "unsloth" else "" if attention is None else f", attention {attention}"
     say(f"Training on {device}, " + ("all weights, in float32" if lora is None else f"base weights {kept}"))
     plan = plan_memory(model, rank=None if lora is None else lora.r, tokens=tokens, available=free)
     checkpointed = plan.checkpointing(checkpointing)
@@ -92,7 +96,7 @@ def load_policy(
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
-    return Policy(model, device, quantization, checkpointed)
+    return Policy(model, device, quantization, checkpointed, attention)
 
 
 def _this_device(device: str) -> str:

@@ -44,6 +44,8 @@ class SftSection(Section):
     """Rows per forward pass; batch_size must be a multiple of it."""
     packing: bool = False
     """Fill each row of up to dialogue.window tokens with several trajectories, none of which sees another."""
+    attention: str = "auto"
+    """One of transformers' implementations; auto: for packed rows on an NVIDIA GPU varlen.py's, else its own choice."""
     evaluations: int = Field(4, ge=1)
     """How often the validation loss is measured (and a checkpoint kept) over the whole training."""
     best: Literal["loss", "skill", "last"] = "loss"

@@ -22,7 +22,7 @@ from simstudent.data.split import Side, position
 from simstudent.dialogue.encode import Encoded, Encoder, Row, encode
 from simstudent.errors import SimstudentError, missing_extra
 from simstudent.runs import write_json
-from simstudent.training import unsloth
+from simstudent.training import unsloth, varlen
 from simstudent.training.best import keep_most_skilful
 from simstudent.training.examples import Held, examples
 from simstudent.training.focus import focused
@@ -169,6 +169,7 @@ def _train(
     import transformers
 
     from simstudent.training.learn_students import STATE, TrainStudents
+    from simstudent.training.models import best_device
     from simstudent.training.policy import load_policy, lora_config, outcome
     from simstudent.training.progress import Progress, TimeLimit
 
@@ -181,6 +182,7 @@ def _train(
         tokens=longest * s.micro_batch_size,
         checkpointing=s.gradient_checkpointing,
         backend=s.backend,
+        attention=None if s.backend == "unsloth" else varlen.attention_for(recipe, best_device()),
     )
     learner = _learner(recipe, rows.data, policy.model, say)
     checkpoint = once(lambda: prepared(run, () if learner is None else (STATE,)))
@@ -194,7 +196,7 @@ def _train(
         eval_dataset=Dataset.from_list(validation),
         processing_class=rows.encoder.tokenizer,
         peft_config=lora_config(recipe) if s.backend == "plain" else None,
-        data_collator=collator_of(recipe, rows.encoder.tokenizer),
+        data_collator=collator_of(recipe, rows.encoder.tokenizer, policy.attention),
         callbacks=[Progress(run / "metrics.jsonl", rows.train.tokens / len(train), say), TimeLimit(max_minutes)],
     )
     if s.backend == "unsloth":
@@ -224,11 +226,12 @@ def _learner(recipe: Recipe, data: Data, model: Any, say: Callable[[str], None])
     return learner
 
 
-def collator_of(recipe: Recipe, tokenizer: Any) -> Collator | None:
-    """Ours for packed rows and for unsloth; None: TRL's own, which pads."""
-    if recipe.sft.backend == "unsloth":
-        return Collator(pad_id(tokenizer), flat=True)
-    return Collator(pad_id(tokenizer)) if recipe.sft.packing else None
+def collator_of(recipe: Recipe, tokenizer: Any, attention: str | None) -> Collator | None:
+    """Ours for packed rows and for unsloth, in one row where attention needs no mask; None: TRL's own, which pads."""
+    if not recipe.sft.packing and recipe.sft.backend == "plain":
+        return None
+    flat = recipe.sft.backend == "unsloth" or attention == varlen.NAME or (attention or "").startswith("flash")
+    return Collator(pad_id(tokenizer), flat=flat)
 
 
 def pad_id(tokenizer: Any) -> int:
