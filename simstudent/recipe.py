@@ -165,6 +165,8 @@ class RolloutSection(Section):
     """Rollouts under way at once, on each GPU."""
     gpus: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
     """Copies of the model that the vLLM engine runs, each on a GPU of its own; ``auto`` is all that are visible."""
+    gpu_memory: float = Field(0.85, gt=0, lt=1)
+    """The vLLM engine's share of the GPU's memory: less where other programs use the same GPU."""
     batch_size: int = Field(16, ge=1)
     """Sequences decoded together by the transformers engine."""
     resamples: int = Field(10_000, ge=100)

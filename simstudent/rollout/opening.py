@@ -78,6 +78,7 @@ async def _engines_here(
             seed=recipe.seed,
             max_lora_rank=max(map(_rank, adapters.values()), default=8),
             gpus=gpus,
+            gpu_memory_utilization=r.gpu_memory,
         )
         async with vllm:
             yield [vllm.on(gpu) for gpu in range(gpus)]

@@ -78,7 +78,9 @@ def prepare_simulation(recipe: Recipe, pool: Pool, say: Callable[[str], None]) -
         "seed": recipe.seed,
         "dialogue": recipe.dialogue.model_dump(mode="json"),
         "grader": recipe.grader.model_dump(mode="json", exclude={"workers"}),
-        **r.model_dump(mode="json", exclude={"methods", "concurrency", "gpus", "batch_size", "resamples", "server"}),
+        **r.model_dump(
+            mode="json", exclude={"methods", "concurrency", "gpus", "gpu_memory", "batch_size", "resamples", "server"}
+        ),
         "steps": r.horizon,
         **({"server": r.server.decides} if r.engine == "openai" else {}),
     }
