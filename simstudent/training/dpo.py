@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,11 +90,21 @@ def run_dpo(
 
 def dpo_trainer() -> Any:
     """TRL's DPOTrainer over pairs that are token ids already: it has no such entrance of its own."""
+    import torch
+    from accelerate.utils import convert_outputs_to_fp32
+    from packaging.version import Version
     from trl import DPOTrainer
 
     class PairTrainer(DPOTrainer):  # type: ignore[misc]
         def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
             return dataset
+
+        def compute_ref_log_probs(self, model: Any, inputs: Any) -> Any:
+            # Up to TRL 1.14 these are added up in bfloat16, which keeps two or three digits of a sum. As in training:
+            if Version(version("trl")) < Version("1.15"):
+                mixed = torch.autocast(self.accelerator.device.type, torch.bfloat16)
+                model = convert_outputs_to_fp32(mixed(model.forward))
+            return super().compute_ref_log_probs(model, inputs)
 
     return PairTrainer
 
