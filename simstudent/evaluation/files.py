@@ -37,10 +37,10 @@ def to_csv(figures: Figures) -> str:
     rows.writerow(HEADINGS)
     for method in figures.methods:
         for name, measure, part, figure in _of_method(method):
-            rows.writerow([method.method, name, measure, part, *_cells(figure)])
+            rows.writerow([method.method, name, measure, part, *cells(figure)])
     for c in figures.comparisons:
         both = f"{c.one} - {c.other}"
-        rows.writerow([both, "comparison", c.measure, "difference", *_cells(c.difference)])
+        rows.writerow([both, "comparison", c.measure, "difference", *cells(c.difference)])
         for part, p in (("p", c.p), ("p_holm", c.p_holm)):
             rows.writerow([both, "comparison", c.measure, part, *_bare(p, c.difference)])
     return written.getvalue()
@@ -65,11 +65,12 @@ def _of_method(m: MethodFigures) -> Iterator[tuple[str, str, str, Estimate]]:
         yield from ((f"by {s.by}", measure, s.value, figure) for measure, figure in named.items())
 
 
-def _cells(figure: Estimate) -> list[Any]:
+def cells(figure: Estimate) -> list[Any]:
+    """Value, interval and numbers of a figure, in the order of HEADINGS from ``value`` on."""
     interval = figure.interval
     bounds = ("", "", "") if interval is None else (interval.low, interval.high, interval.kind)
     return ["" if figure.value is None else figure.value, *bounds, figure.pairs, figure.students]
 
 
 def _bare(value: float | None, of: Estimate) -> list[Any]:
-    return _cells(Estimate(value, of.pairs, of.students, None))
+    return cells(Estimate(value, of.pairs, of.students, None))

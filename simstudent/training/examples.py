@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from graders import Grade
+from graders import Grade, Pool
 from simstudent.data import regrade, report
 from simstudent.data.load import Data, prepare
 from simstudent.data.records import Assignment, Trajectory
@@ -62,6 +62,20 @@ class Examples:
     encoder: Encoder
 
 
+def hold(
+    held: tuple[Trajectory, ...],
+    everything: Sequence[Trajectory],
+    assignments: Mapping[str, Assignment],
+    recipe: Recipe,
+    pool: Pool,
+) -> Held:
+    """Trajectories, graded and as dialogues. ``everything``: where their students' earlier work is looked for."""
+    grades = regrade.regrade(held, assignments, pool)
+    earlier = earlier_work(held, everything, assignments, pool, recipe.dialogue)
+    made = dialogues(held, assignments, grades, recipe.dialogue, earlier)
+    return Held(held, grades, {d.key: d for d in made}, len(regrade.disagreements(held, grades)))
+
+
 def examples(recipe: Recipe, say: Callable[[str], None], choose: Choose = lambda side, held: held) -> Examples:
     """Load, select, split, grade and serialise, reporting each stage."""
     from simstudent.training.models import load_tokenizer
@@ -76,10 +90,7 @@ def examples(recipe: Recipe, say: Callable[[str], None], choose: Choose = lambda
     with regrade.open_pool(recipe.grader) as pool:
 
         def graded(side: Side, held: tuple[Trajectory, ...]) -> Held:
-            grades = regrade.regrade(held, assignments, pool)
-            earlier = earlier_work(held, data.sides[side], assignments, pool, recipe.dialogue)
-            made = dialogues(held, assignments, grades, recipe.dialogue, earlier)
-            return Held(held, grades, {d.key: d for d in made}, len(regrade.disagreements(held, grades)))
+            return hold(held, data.sides[side], assignments, recipe, pool)
 
         def tokens(held: tuple[Trajectory, ...]) -> list[int]:
             counts: Counter[str] = Counter()

@@ -1,0 +1,209 @@
+"""Probes: what a linear model can read off a model's states of a trace's beginning (Ross et al. 2025, section 5).
+
+Every prefix of a trajectory, up to and including submission n, is a row of states; ridge regression predicts from it
+what holds of the prefix or comes after it. It departs from the published code in these:
+
+* Folds hold whole trajectories, or whole students: prefixes of one trace on both sides leak.
+* The control permutes what is predicted over train and test alike, and runs through the same folds.
+* Each prefix is predicted once, by the fold that holds it back: so there are intervals, by bootstrap over students.
+* Beside a model's states stand two things that need no model: the number of submissions and characters so far
+  (``position``), and the words of the prefix (``words``). What they predict as well needs no explanation.
+* Ridge chooses its penalty by leave-one-out within the training folds (scikit-learn's RidgeCV) on standardised states.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simstudent.data.records import Trajectory
+from simstudent.errors import missing_extra
+from simstudent.evaluation.behaviour_times import instants
+from simstudent.evaluation.statistics import Array, Estimate, draws, interval
+
+Measure = Literal["R2", "AUC", "accuracy"]
+By = Literal["trajectory", "student"]
+
+TARGETS: Mapping[str, Measure] = {
+    "title": "accuracy",
+    "is_last": "AUC",
+    "past_half": "AUC",
+    "backtracks_later": "AUC",
+    "solves_at_last": "AUC",
+    "attempts_left": "R2",
+    "seconds_left": "R2",
+    "distance_to_end": "R2",
+}
+"""What is predicted of a prefix, and how well is measured: R2 against the training folds' mean, the area under the
+ROC curve (.5 is chance), accuracy. Seconds and distances (Levenshtein, characters) as log(1 + x)."""
+
+ALPHAS = tuple(10.0**k for k in range(8))
+LEAST = 10
+"""A title takes part when so many trajectories have it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prefixes:
+    """Prefixes of trajectories: whose, of which, and what is true of each.
+
+    ``targets``: (prefixes,) each, NaN where it does not apply; ``title`` holds numbers of titles. ``states``: by the
+    name of a representation, (prefixes, size).
+    """
+
+    trajectories: tuple[str, ...]
+    students: tuple[str, ...]
+    targets: Mapping[str, Array]
+    states: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How well a representation predicts a target; ``control`` is the same with what is predicted shuffled.
+
+    ``behind`` is the first representation's value minus this one's, on the same prefixes; None for the first itself.
+    """
+
+    target: str
+    representation: str
+    measure: Measure
+    value: Estimate
+    control: float | None
+    behind: Estimate | None
+
+
+def targets_of(t: Trajectory, number: int, grades: Sequence[float] | None) -> dict[str, float]:
+    """What is true of the first ``number`` (from 1) submissions of a trajectory. ``grades`` of all, if there are any.
+
+    Of a trace that was cut before its end (censored) nothing is known that needs the end.
+    """
+    from rapidfuzz.distance import Levenshtein
+
+    states = [s.code for s in t.submissions]
+    if "censored" in t.submissions[-1].more:
+        return {name: math.nan for name in TARGETS if name != "title"}
+    ends = [Levenshtein.distance(code, states[-1]) for code in states[number - 1 :]]
+    times = instants([s.time or "" for s in t.submissions])
+    return {
+        "is_last": float(number == len(states)),
+        "past_half": float(number > len(states) / 2),
+        "backtracks_later": float(any(b > a for a, b in pairwise(ends))),
+        "solves_at_last": math.nan if grades is None else float(grades[-1] >= 1),
+        "attempts_left": float(len(states) - number),
+        "seconds_left": math.log1p(max(0.0, times[-1] - times[number - 1])),
+        "distance_to_end": math.log1p(ends[0]),
+    }
+
+
+def frequent(titles: Sequence[str], trajectories: Sequence[str]) -> Array:
+    """Numbers of the titles that at least LEAST trajectories have; NaN for the others."""
+    counts = Counter(title for title, _ in set(zip(titles, trajectories, strict=True)))
+    known = {title: float(n) for n, title in enumerate(sorted(t for t, c in counts.items() if c >= LEAST))}
+    return np.array([known.get(title, math.nan) for title in titles])
+
+
+def word_counts(texts: Sequence[str], size: int = 512) -> Array:
+    """Texts as counts of their words (hashed into ``size`` columns), scaled to length 1."""
+    try:
+        from sklearn.feature_extraction.text import HashingVectorizer
+    except ImportError as error:
+        raise missing_extra("scikit-learn", "traces") from error
+    return np.asarray(HashingVectorizer(n_features=size, token_pattern=r"\w+|[^\w\s]").transform(texts).toarray())
+
+
+def probes(prefixes: Prefixes, *, by: By, folds: int = 5, resamples: int = 1000, seed: int = 1) -> list[Probe]:
+    """All probes, by target and representation in their orders; targets that do not vary are left out.
+
+    Intervals: percentile, 95 %, bootstrap over students.
+    """
+    groups = np.array(prefixes.trajectories if by == "trajectory" else prefixes.students)
+    found: list[Probe] = []
+    for target, measure in TARGETS.items():
+        truth = prefixes.targets[target]
+        known = ~np.isnan(truth)
+        values = truth[known]
+        if not known.any() or len(np.unique(values)) < 2 or len(np.unique(groups[known])) < 2 * folds:
+            continue
+        rows = np.flatnonzero(known)
+        shuffled = np.random.default_rng(seed).permutation(values)
+        students = np.unique(np.array(prefixes.students)[rows], return_inverse=True)[1]
+        drawn = draws(int(students.max()) + 1, resamples=resamples, seed=seed)[:, students]
+        first: Array | None = None
+        for name, states in prefixes.states.items():
+            predict = _predictor(states[rows], groups[rows], measure, folds, seed)
+            scored = Scored(measure, values, *predict(values))
+            control = Scored(measure, shuffled, *predict(shuffled))
+            resampled = scored.values(drawn)
+            value = scored.values(np.ones((1, len(rows))))[0]
+            made = _estimate(value, resampled, len(rows), students)
+            behind = None if first is None else _estimate(first[0] - value, first[1:] - resampled, len(rows), students)
+            if first is None:
+                first = np.concatenate([[value], resampled])
+            chance = control.values(np.ones((1, len(rows))))[0]
+            found.append(Probe(target, name, measure, made, None if np.isnan(chance) else float(chance), behind))
+    return found
+
+
+def _estimate(value: float, drawn: Array, pairs: int, students: NDArray[np.int64]) -> Estimate:
+    if np.isnan(value):
+        return Estimate(None, pairs, len(np.unique(students)), None)
+    return Estimate(float(value), pairs, len(np.unique(students)), interval(float(value), drawn, np.zeros(1)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """What was predicted of each row by the fold that held it back. ``mean``: that fold's training mean (for R2)."""
+
+    measure: Measure
+    truth: Array
+    predicted: Array
+    mean: Array
+
+    def values(self, weights: Array) -> Array:
+        """The measure under each row of weights, (resamples,); NaN where it has no value."""
+        if self.measure == "AUC":
+            return self._auc(weights)
+        if self.measure == "accuracy":
+            return np.asarray(weights @ (self.truth == self.predicted) / weights.sum(axis=1))
+        left = weights @ (self.truth - self.predicted) ** 2
+        return np.asarray(1 - left / (weights @ (self.truth - self.mean) ** 2))
+
+    def _auc(self, weights: Array) -> Array:
+        """The share of (positive, negative) pairs in the right order, ties counting half."""
+        _, rank = np.unique(self.predicted, return_inverse=True)
+        order = np.argsort(rank, kind="stable")
+        starts = np.flatnonzero(np.diff(rank[order], prepend=-1))
+        positive = self.truth[order] > 0.5
+        up = np.add.reduceat(weights[:, order] * positive, starts, axis=1)
+        down = np.add.reduceat(weights[:, order] * ~positive, starts, axis=1)
+        below = np.cumsum(down, axis=1) - down / 2
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray((up * below).sum(axis=1) / (up.sum(axis=1) * down.sum(axis=1)))
+
+
+def _predictor(states: Array, groups: NDArray[Any], measure: Measure, folds: int, seed: int) -> Any:
+    """From targets to (predictions, means of the training folds), by ridge over grouped folds."""
+    try:
+        from sklearn.linear_model import RidgeClassifierCV, RidgeCV
+        from sklearn.model_selection import GroupKFold
+        from sklearn.preprocessing import StandardScaler
+    except ImportError as error:
+        raise missing_extra("scikit-learn", "traces") from error
+
+    def predict(values: Array) -> tuple[Array, Array]:
+        predicted, mean = np.empty(len(values)), np.empty(len(values))
+        for train, test in GroupKFold(folds, shuffle=True, random_state=seed).split(states, groups=groups):
+            scale = StandardScaler().fit(states[train])
+            ridge = RidgeClassifierCV(ALPHAS) if measure == "accuracy" else RidgeCV(ALPHAS)
+            ridge.fit(scale.transform(states[train]), values[train])
+            predicted[test] = ridge.predict(scale.transform(states[test]))
+            mean[test] = values[train].mean()
+        return predicted, mean
+
+    return predict

@@ -1,0 +1,198 @@
+"""A model's states of the beginnings of trajectories, for probes: the last layer's, averaged over the tokens so far.
+
+One forward pass a row of the encoder's, the same rows as in training; every submission in it ends a prefix. Where the
+window has dropped a trajectory's first submissions, the prefix is what the model sees.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simstudent.data.load import Data, prepare
+from simstudent.data.records import Trajectory
+from simstudent.dialogue.encode import Encoder, Row
+from simstudent.errors import SimstudentError
+from simstudent.evaluation.probes import TARGETS, Prefixes, frequent, targets_of, word_counts
+from simstudent.evaluation.statistics import Array
+from simstudent.training.students import Roster, attach, has_students, load_students
+
+if TYPE_CHECKING:
+    from simstudent.recipe import Recipe
+
+BATCH_TOKENS = 8192
+TRUE, OTHER, NOBODY = "true student", "another student", "no student"
+TRAINED, BASE = "trained model", "base model"
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A row of the encoder's with the places, in its ids, at which prefixes end; ``numbers`` are their submissions'."""
+
+    row: Row
+    trajectory: Trajectory
+    ends: tuple[int, ...]
+    numbers: tuple[int, ...]
+
+
+def prefixes_of(
+    recipe: Recipe, run: Path, split: str, say: Callable[[str], None], limit: int | None = None
+) -> tuple[Prefixes, Data]:
+    """The prefixes of a split's trajectories, with the states of a run's model.
+
+    With students' vectors: before the trajectory stands its student, another one, or nobody. Without: the model as
+    trained, and the base. Raises SimstudentError when no student of the split has a vector.
+    """
+    from simstudent.data import regrade
+    from simstudent.rollout.opening import encoder_of
+    from simstudent.training.examples import hold
+
+    encoder = encoder_of(recipe, run)
+    data = prepare(recipe.data, recipe.seed, grader=recipe.grader)
+    held = data.held(split)  # type: ignore[arg-type]
+    if limit is not None and limit < len(held):
+        held = tuple(random.Random(recipe.seed).sample(held, limit))
+    assignments = regrade.limited(data.assignments, recipe.grader)
+    with regrade.open_pool(recipe.grader) as pool:
+        made = hold(held, [t for side in data.sides.values() for t in side], assignments, recipe, pool)
+    rows = list(begun(encoder, held, made.dialogues))
+    folder = run / "adapter" if (run / "adapter").is_dir() else run / "model"
+    say(f"{split}: {made.text}; {sum(len(b.ends) for b in rows)} prefixes")
+    with _model(recipe, folder) as model:
+        states = dict(_states(model, encoder, rows, folder, recipe.seed, say))
+    chosen = [(b.trajectory, n) for b in rows for n in b.numbers]
+    graded = {
+        t.key: [g.score for g in made.grades[t.key]] if assignments[t.assignment].problem is not None else None
+        for t in held
+    }
+    return _prefixes(chosen, graded, states), data
+
+
+def _prefixes(
+    chosen: Sequence[tuple[Trajectory, int]],
+    graded: Mapping[str, list[float] | None],
+    states: dict[str, Array],
+) -> Prefixes:
+    rows = [targets_of(t, n, graded[t.key]) for t, n in chosen]
+    targets = {name: np.array([row[name] for row in rows]) for name in TARGETS if name != "title"}
+    keys = tuple(t.key for t, _ in chosen)
+    targets["title"] = frequent([t.assignment for t, _ in chosen], keys)
+    texts = ["\n".join(s.code for s in t.submissions[:n]) for t, n in chosen]
+    states["position"] = np.array(
+        [[n, n**0.5, len(text), len(text) ** 0.5] for (_, n), text in zip(chosen, texts, strict=True)]
+    )
+    states["words"] = word_counts(texts)
+    return Prefixes(keys, tuple(t.student for t, _ in chosen), targets, states)
+
+
+def begun(encoder: Encoder, held: Sequence[Trajectory], dialogues: Mapping[str, Any]) -> Iterator[Begun]:
+    """The rows of all trajectories, with the places at which their submissions end."""
+    for t in held:
+        dialogue = dialogues[t.key]
+        number_of = {dialogue.turn_of(n): n + 1 for n in range(len(t.submissions))}
+        for row in encoder.rows(dialogue).rows:
+            at, ends, numbers = 0, [], []
+            for segment in encoder.segments(dialogue, row):
+                at += len(segment.ids)
+                if segment.part == "answer" and segment.turn in row.targets and segment.turn in number_of:
+                    ends.append(at)
+                    numbers.append(number_of[segment.turn])
+            if ends:
+                yield Begun(row, t, tuple(ends), tuple(numbers))
+
+
+@contextlib.contextmanager
+def _model(recipe: Recipe, folder: Path) -> Iterator[Any]:
+    """The run's model: the base under its adapter, or all weights trained."""
+    from simstudent.training.models import best_device, fastest_dtype, load_model
+
+    dtype = fastest_dtype(best_device())
+    if folder.name == "model":
+        yield load_model(str(folder), dtype=dtype)
+        return
+    from peft import PeftModel
+
+    yield PeftModel.from_pretrained(
+        load_model(recipe.model.id, revision=recipe.model.revision, dtype=dtype), str(folder)
+    ).eval()
+
+
+def _states(
+    model: Any, encoder: Encoder, rows: Sequence[Begun], folder: Path, seed: int, say: Callable[[str], None]
+) -> Iterator[tuple[str, Array]]:
+    if not has_students(folder):
+        yield TRAINED, means(model, rows, None)
+        if hasattr(model, "disable_adapter"):
+            with model.disable_adapter():
+                yield BASE, means(model, rows, None)
+        return
+    students = load_students(folder)
+    vectors = students.to(next(model.parameters()).device)
+    known = sorted({b.trajectory.student for b in rows} & set(students.roster.names))
+    if not known:
+        raise SimstudentError("no student here has a vector; name a cell of seen students: --split seen_student_...")
+    say(f"{len(known)} students with vectors")
+    detach = attach(model, vectors.vectors)
+    try:
+        for name, token in tokens_of(students.roster, known, seed).items():
+            yield name, means(model, rows, token)
+    finally:
+        detach()
+
+
+def tokens_of(roster: Roster, known: Sequence[str], seed: int) -> dict[str, Callable[[str], int]]:
+    """Which token stands before a student's rows, by representation. Another student: each of the ``known`` once."""
+    turned = list(known)
+    random.Random(seed).shuffle(turned)
+    other = dict(zip(turned, [*turned[1:], turned[0]], strict=True))
+    return {
+        TRUE: roster.token,
+        OTHER: lambda student: roster.token(other.get(student, student)),
+        NOBODY: lambda student: roster.token(""),
+    }
+
+
+def means(model: Any, rows: Sequence[Begun], token: Callable[[str], int] | None) -> Array:
+    """The last layer's states, averaged over all tokens up to each end: (prefixes, hidden), float32.
+
+    ``token``: what stands before a student's row; it is not averaged over.
+    """
+    import torch
+
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    decoder, device = causal.get_decoder(), next(model.parameters()).device
+    found: dict[int, Array] = {}
+    before = 0 if token is None else 1
+    for batch in _batches(rows):
+        ids = [list(rows[i].row.ids) for i in batch]
+        if token is not None:
+            ids = [[token(rows[i].trajectory.student), *row] for i, row in zip(batch, ids, strict=True)]
+        longest = max(map(len, ids))
+        padded = torch.tensor([row + [0] * (longest - len(row)) for row in ids], device=device)
+        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids], device=device)
+        with torch.inference_mode():
+            last = decoder(input_ids=padded, attention_mask=mask).last_hidden_state[:, before:].float()
+        sums = last.cumsum(dim=1)
+        for k, i in enumerate(batch):
+            ends = torch.tensor(rows[i].ends, device=device)
+            found[i] = (sums[k, ends - 1] / ends[:, None]).cpu().numpy()
+    return np.concatenate([found[i] for i in range(len(rows))])
+
+
+def _batches(rows: Sequence[Begun]) -> Iterator[list[int]]:
+    """Rows of about the same length together, at most BATCH_TOKENS tokens with padding."""
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i].row.ids))
+    batch: list[int] = []
+    for i in order:
+        if batch and (len(batch) + 1) * (len(rows[i].row.ids) + 1) > BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
