@@ -6,6 +6,7 @@ import importlib.util
 import os
 
 from simstudent.recipe import Recipe
+from simstudent.training import unsloth
 
 
 def notes(recipe: Recipe) -> list[str]:
@@ -26,6 +27,8 @@ def notes(recipe: Recipe) -> list[str]:
         found.append("data.source.hub needs the package datasets (extra 'train')")
     if importlib.util.find_spec("trl") is None:
         found.append("TRL is not installed, so sft.trainer was not checked; training needs the extra 'train'")
+    if "unsloth" in (recipe.sft.backend, recipe.dpo.backend) and (reason := unsloth.missing()) is not None:
+        found.append(f"backend: unsloth cannot be used here: {reason}; it needs {unsloth.INSTALL}")
     if recipe.rollout.engine == "vllm" and importlib.util.find_spec("vllm") is None:
         found.append("rollout.engine is vllm, which is not installed; it needs the extra 'vllm'")
     if recipe.rollout.engine == "openai":

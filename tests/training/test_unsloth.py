@@ -19,6 +19,7 @@ from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe, load_recipe
 from simstudent.runs import read_lines
 from simstudent.training import unsloth
+from simstudent.validate import notes
 
 pytest.importorskip("trl")
 
@@ -85,6 +86,7 @@ def test_it_is_said_that_it_is_not_installed(recipe: Recipe, monkeypatch: pytest
     assert unsloth.missing() == "unsloth is not installed"
     with pytest.raises(SimstudentError, match=r"not installed\. Fix: pip install -c locks/unsloth\.txt"):
         unsloth.begin(recipe, "unsloth")
+    assert any("backend: unsloth cannot be used here: unsloth is not installed" in note for note in notes(recipe))
     unsloth.begin(recipe, "plain")
 
 
