@@ -12,6 +12,7 @@ from simstudent.errors import SimstudentError
 
 if TYPE_CHECKING:
     from simstudent.recipe import Recipe
+    from simstudent.rollout.synthetic import Class
 
 
 def add_parsers(commands: Any) -> None:
@@ -109,7 +110,7 @@ def _simulate(args: argparse.Namespace) -> None:
         recipe = recipe.model_copy(update={"rollout": recipe.rollout.model_copy(update={"temperature": 1.0})})
         _say("Sampling at temperature 1 (the recipe's rollouts are greedy)")
     method = args.method or (stage_of(run) if run is not None and trained(run) else "base")
-    make_class(
+    made = make_class(
         recipe,
         run,
         Path(args.to),
@@ -121,6 +122,38 @@ def _simulate(args: argparse.Namespace) -> None:
         root=Path(args.runs),
         say=_say,
     )
+    _compare(made, Path(args.to), recipe.seed)
+
+
+def _compare(made: Class, folder: Path, seed: int) -> None:
+    """Set a synthetic class beside the training students, in ``likeness.md`` and in words."""
+    from simstudent.evaluation.classes import Way, compare_class, to_markdown
+    from simstudent.evaluation.words import population_words
+
+    simulated = [
+        Way(w.student, w.assignment, *_columns([(a.code, a.grade, a.status) for a in w.attempts]))
+        for w in made.works
+        if w.error is None
+    ]
+    real = [
+        Way(
+            t.student,
+            t.assignment,
+            *_columns([(s.code, g.score, g.status) for s, g in zip(t.submissions, made.grades[t.key], strict=True)]),
+        )
+        for t in made.training
+    ]
+    if not any(way.codes for way in simulated) or not real:
+        return
+    compared = compare_class(simulated, real, seed)
+    (folder / "likeness.md").write_text(to_markdown(compared, simulated, real), encoding="utf-8")
+    for line in population_words("the class", compared):
+        _say(line)
+    _say(f"Beside the training students: {folder / 'likeness.md'}")
+
+
+def _columns(rows: Sequence[tuple[str, float, str]]) -> tuple[tuple[str, ...], tuple[float, ...], tuple[str, ...]]:
+    return tuple(r[0] for r in rows), tuple(r[1] for r in rows), tuple(r[2] for r in rows)
 
 
 def _named_adapters(given: Sequence[str], recipe: Recipe) -> dict[str, Path]:

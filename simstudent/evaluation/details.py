@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from simstudent.evaluation.metrics import Figures
 from simstudent.evaluation.numbers import number, shown, table
+from simstudent.evaluation.realism import Realism
 from simstudent.evaluation.strata import Stratum
 
 BY = {
@@ -15,22 +16,30 @@ BY = {
 """The strata in the tables; those by assignment are many and stand in figures.csv."""
 
 
+POPULATION_HEADINGS = (
+    *("population", "distance is", "simulated", "students", "distance", "n"),
+    *("half to half", "noise floor", "95 % of the floor", "told apart"),
+)
+
+
+def population_cells(found: Realism) -> list[str]:
+    """One distance of two populations as the cells of a row, after its name."""
+    return [
+        *(found.kind, _optional(found.simulated), _optional(found.real)),
+        *(shown(found.distance), f"{found.distance.pairs:,}"),
+        *(_optional(found.halves), _optional(found.floor), _optional(found.floor_high)),
+        {None: "-", True: "yes", False: "no"}[found.told_apart],
+    ]
+
+
 def realism(figures: Figures) -> tuple[str, str]:
     """A row a method and population."""
     rows = [
-        [
-            *(method.method, name, found.kind, _optional(found.simulated), _optional(found.real)),
-            *(shown(found.distance), f"{found.distance.pairs:,}"),
-            *(_optional(found.halves), _optional(found.floor), _optional(found.floor_high)),
-            {None: "-", True: "yes", False: "no"}[found.told_apart],
-        ]
+        [method.method, name, *population_cells(found)]
         for method in figures.methods
         for name, found in method.realism.items()
     ]
-    headings = (
-        *("method", "population", "distance is", "simulated", "students", "distance", "n"),
-        *("half to half", "noise floor", "95 % of the floor", "told apart"),
-    )
+    headings = ("method", *POPULATION_HEADINGS)
     reading = (
         "Distance: all simulated steps (or rollouts) to the students' on the same steps. Half to half: the simulations "
         "of one random half of the students to the real submissions of the other half. Noise floor: the real "

@@ -87,7 +87,7 @@ def _of_counts(population: Population, halves: tuple[Array, Array] | None, resam
     if halves is not None:
         across = _weighted(distance, halves[0], simulated, halves[1], real)
         floor = _weighted(distance, halves[0], real, halves[1], real)
-    return _result(population.kind, population.shown, estimate, across, floor)
+    return realism_of(population.kind, population.shown, estimate, across, floor)
 
 
 def _weighted(
@@ -121,7 +121,7 @@ def _of_programs(diversity: Diversity, halves: tuple[Array, Array] | None, seed:
                 [abs(_distinct(diversity.simulated, a) - r) for (a, _), r in zip(pairs, real, strict=True)]
             )
             floor = np.array([abs(_distinct(diversity.real, a) - r) for (a, _), r in zip(pairs, real, strict=True)])
-    return _result("difference of shares", (own, theirs), estimate, across, floor)
+    return realism_of("difference of shares", (own, theirs), estimate, across, floor)
 
 
 def _distinct(programs: NDArray[np.int64], rows: NDArray[np.int64]) -> float:
@@ -130,13 +130,15 @@ def _distinct(programs: NDArray[np.int64], rows: NDArray[np.int64]) -> float:
     return float(met.sum() / len(rows))
 
 
-def _result(
+def realism_of(
     kind: str,
     shown: tuple[float, float] | None,
     distance: Estimate,
     across: Array | None,
     floor: Array | None,
 ) -> Realism:
+    """A distance with those across halves and of the noise floor, each None or one for every halving."""
+
     def mean(values: Array | None) -> float | None:
         known = None if values is None else values[~np.isnan(values)]
         return None if known is None or not len(known) else float(known.mean())

@@ -89,10 +89,10 @@ def _about(method: MethodFigures) -> list[str]:
         f"{_percent(micro['solved_within_steps'])} of rollouts (the students in "
         f"{_percent(micro['student_solved_within_steps'])})."
     )
-    return [*lines, *_population(name, method.realism)]
+    return [*lines, *population_words(name, method.realism)]
 
 
-def _population(name: str, realism: Mapping[str, Realism]) -> list[str]:
+def population_words(name: str, realism: Mapping[str, Realism]) -> list[str]:
     """In what the simulated students as a population are told apart from real ones, the worst by the floor first."""
     judged = {label: r for label, r in realism.items() if r.told_apart is not None}
     if not judged:

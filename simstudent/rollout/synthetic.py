@@ -46,6 +46,15 @@ TOLD = 10.0  # seconds between two lines about the progress
 
 
 @dataclass(frozen=True, slots=True)
+class Class:
+    """What was made: works in the order of students and assignments, beside the training students' of those."""
+
+    works: tuple[Work, ...]
+    training: tuple[Trajectory, ...]
+    grades: Mapping[str, tuple[Grade, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Who does what: each artificial student's assignments in order; and what the training students are like."""
 
@@ -69,7 +78,7 @@ def make_class(
     resume: bool = False,
     root: Path,
     say: Callable[[str], None] = print,
-) -> Path:
+) -> Class:
     """Simulate a class of so many students into ``folder``; ``wanted``: its assignments (default: as in training).
 
     Another ``seed`` than the recipe's makes another class of the same training students. Sampling is at
@@ -104,7 +113,8 @@ def make_class(
     if failed:
         say(f"{failed} trajectories FAILED (engine or grader) and are missing from the class; --resume makes them")
     say(f"Class: {folder} (ProgSnap2 in progsnap2/, JSONL in submissions.jsonl)")
-    return folder
+    done_here = set().union(*plan.todo.values())
+    return Class(tuple(works), tuple(t for t in plan.training if t.assignment in done_here), plan.grades)
 
 
 def _plan(recipe: Recipe, pool: Pool, students: int, wanted: Sequence[str], seed: int) -> Plan:
