@@ -229,7 +229,7 @@ def _report(folder: Path, resamples: int, cell: str | None = None) -> None:
     from simstudent.evaluation.files import to_csv, to_json
     from simstudent.evaluation.metrics import evaluate
     from simstudent.evaluation.tables import render, to_markdown
-    from simstudent.evaluation.words import explain
+    from simstudent.evaluation.words import conditions, explain
     from simstudent.rollout.folder import read_rollouts, read_settings
     from simstudent.runs import write_json
 
@@ -243,13 +243,15 @@ def _report(folder: Path, resamples: int, cell: str | None = None) -> None:
     figures = evaluate(rollouts, resamples=resamples, codebleu=codebleu)
     suffix = "" if cell is None else f"-{cell}"
     write_json(folder / f"metrics{suffix}.json", to_json(figures))
-    (folder / f"table{suffix}.md").write_text(to_markdown(figures), encoding="utf-8")
+    said = conditions(read_settings(folder))
+    page = "".join(f"> {line}\n\n" for line in said) + to_markdown(figures)
+    (folder / f"table{suffix}.md").write_text(page, encoding="utf-8")
     (folder / f"figures{suffix}.csv").write_text(to_csv(figures), encoding="utf-8")
     for table in render(figures):
         Console().print(table)
     _say(explain(figures))
-    if read_settings(folder).get("source") == "course":
-        _say("All of these students are made up (the course that comes with simstudent): no figure is about real ones.")
+    for line in said:
+        _say(line)
     if not codebleu:
         _say('CodeBLEU was left out, it is not installed: pip install "simstudent[codebleu]"')
     _say(f"Figures: {folder / f'table{suffix}.md'}, figures{suffix}.csv and metrics{suffix}.json")

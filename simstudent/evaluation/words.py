@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from simstudent.evaluation.calibration import Calibration
 from simstudent.evaluation.metrics import Figures, MethodFigures
@@ -11,6 +12,22 @@ from simstudent.evaluation.realism import Realism
 from simstudent.evaluation.statistics import Estimate
 
 FEW_STUDENTS = 20
+
+
+def conditions(settings: Mapping[str, Any]) -> list[str]:
+    """What has to be known of a rollout folder, by its settings, before its figures are read."""
+    lines = []
+    if settings.get("mode") == "teacher-forced":
+        lines.append(
+            "Teacher-forced: one step from every real history. Steps do not follow from one another: there is no decay "
+            'over steps, coverage is 1 unless the simulation gives up, and "solved" means that the next submission is '
+            "right. Only step 1 of free rollouts compares with it."
+        )
+    if settings.get("source") == "course":
+        lines.append(
+            "All of these students are made up (the course that comes with simstudent): no figure is about real ones."
+        )
+    return lines
 
 
 def explain(figures: Figures) -> str:

@@ -32,6 +32,7 @@ the graders failed: {failed}.
 * `progsnap2/`: ProgSnap2. `Submit` is a submission with its `Score`, `X-GiveUp` a student's giving up. The columns
   `X-Generated...` say of each row that it is generated.
 * `submissions.jsonl`, `assignments.jsonl`: the same as rows for the source `table`, with the same marks.
+* `likeness.md`: the class beside the training students.
 * `works.jsonl`, `settings.json`: all that is known of each trajectory, and all that decided about them.
 
 A submission whose answer held no program has the answer as its code, and the status `no_code` or `bad_diff`.

@@ -39,3 +39,17 @@ def test_figures_of_one_cell(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(["rollout", str(recipe), "--runs", str(tmp_path / "one")]) == 0
     (folder,) = (tmp_path / "one").glob("*/rollouts/*")
     assert {r.cell for r in read_rollouts(folder)} == {CELLS[0]}
+
+
+def test_teacher_forced_is_one_step_from_every_history_and_the_table_says_so(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(RECIPE + "  split: test\n  steps: 3\n")
+    runs = tmp_path / "runs"
+    assert main(["rollout", str(recipe), "--runs", str(runs), "--mode", "teacher-forced"]) == 0
+    assert main(["rollout", str(recipe), "--runs", str(runs)]) == 0
+    forced, free = (next(runs.glob(f"*/rollouts/{label}-*")) for label in ("test-teacher-forced", "test-k3"))
+    steps = {r.key: r.steps for r in read_rollouts(free) if r.method == "repeat-last"}
+    for rollout in (r for r in read_rollouts(forced) if r.method == "repeat-last"):
+        assert (rollout.truths, rollout.steps) == (1, steps[rollout.key][:1])
+    assert (forced / "table.md").read_text().startswith("> Teacher-forced")
+    assert "Teacher-forced" not in (free / "table.md").read_text()
