@@ -34,24 +34,27 @@ def write_json(path: Path, content: object) -> None:
 def append_line(path: Path, record: Mapping[str, Any]) -> None:
     """Append one JSON line in a single write."""
     with path.open("ab") as file:
-        file.write(_line(record))
+        file.write(line(record))
 
 
-def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
-    """Replace a JSONL file by these records, all or nothing. How many there were."""
+def write_lines(path: Path, records: Iterable[Mapping[str, Any] | bytes]) -> int:
+    """Replace a JSONL file by these records (or their `line`s), all or nothing. How many there were."""
     partial = path.with_name(path.name + ".partial")
     count = 0
     with partial.open("wb") as file:
         for record in records:
-            file.write(_line(record))
+            file.write(record if isinstance(record, bytes) else line(record))
             count += 1
     partial.replace(path)
     return count
 
 
-def _line(record: Mapping[str, Any]) -> bytes:
+_TEXT = json.JSONEncoder(ensure_ascii=False)
+
+
+def line(record: Mapping[str, Any]) -> bytes:
     """One JSON line. A lone surrogate (a student's broken text) becomes its JSON escape."""
-    return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+    return _TEXT.encode(record).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

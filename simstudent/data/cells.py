@@ -128,7 +128,7 @@ def timestamp(value: Any, name: str) -> str:
     """
     if isinstance(value, datetime.date):
         return value.isoformat()
-    if type(value) is int and 10**8 <= value < 10**11:  # as below, without a detour over text
+    if type(value) is int and FIRST_SECOND <= value < 10**11:  # as below, without a detour over text
         return datetime.datetime.fromtimestamp(_checked(value, name), datetime.UTC).isoformat()
     text = str(value).strip()
     if _EPOCH.fullmatch(text):
@@ -143,11 +143,14 @@ def timestamp(value: Any, name: str) -> str:
 
 
 _EPOCH = re.compile(r"\d{9,14}(\.\d+)?")
-_YEAR_2200 = 7_258_118_400
+FIRST_SECOND = 10**8
+"""Of 1973: a smaller number is no time in seconds."""
+LAST_SECOND = 7_258_118_400
+"""Of the year 2199."""
 
 
 def _checked(seconds: float, name: str) -> float:
-    if seconds > _YEAR_2200:
+    if seconds > LAST_SECOND:
         raise BadRowError(f"'{name}' would be after the year 2200, in seconds or milliseconds; write it in ISO 8601")
     return seconds
 

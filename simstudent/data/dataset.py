@@ -22,12 +22,14 @@ from simstudent.errors import SimstudentError
 from simstudent.section import Section, expand
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow
 
 FORMAT = 1
 MANIFEST = "dataset.json"
 STAGE = ".import"
 """Where an import keeps what it has read, until the dataset is whole."""
+_Line = Mapping[str, Any] | bytes
 _GROUP = 4 << 20  # characters of programs in a row group: what a reader holds at once
 
 
@@ -99,13 +101,22 @@ def submission_of(raw: Mapping[str, Any]) -> Submission:
 
 def trajectory_of(row: Mapping[str, Any]) -> Trajectory:
     """A trajectory of a part's row."""
-    submissions = tuple(map(submission_of, row["submissions"]))
-    return Trajectory(row["student"], row["assignment"], submissions, row["outcome"], row["source"])
+    made = tuple(map(submission_of, row["submissions"]))
+    return Trajectory(row["student"], row["assignment"], made, row["outcome"], row["source"])
+
+
+STATE_SIZE = 500
+"""Bytes that a submission takes beside its texts, about."""
 
 
 def size_of(submissions: Iterable[Submission]) -> int:
     """About how many bytes a trajectory takes in memory."""
-    return sum(len(s.code) + len(s.feedback or "") + 500 for s in submissions)
+    return sum(len(s.code) + len(s.feedback or "") + STATE_SIZE for s in submissions)
+
+
+_FAST: dict[str, Any] = {"compression": "lz4", "use_dictionary": False, "write_statistics": False}
+# Programs are hardly ever equal: a dictionary of them, and their extremes, cost time for nothing. Zstandard (level 1)
+# made parts of made-up traces a quarter smaller, and writing them took half as long again.
 
 
 class Rows:
@@ -118,10 +129,9 @@ class Rows:
         self.partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         self.count = 0
         self._held: list[Mapping[str, Any]] = []
+        self._columns: list[pyarrow.RecordBatch] = []
         self._size = 0
-        self._writer = pyarrow.parquet.ParquetWriter(
-            self.partial, schema, compression="zstd", compression_level=1, write_page_checksum=True
-        )
+        self._writer = pyarrow.parquet.ParquetWriter(self.partial, schema, write_page_checksum=True, **_FAST)
 
     def __enter__(self) -> Rows:
         return self
@@ -143,14 +153,36 @@ class Rows:
         self._size += size
         return self._size >= _GROUP
 
+    def fit(self, sizes: np.ndarray[Any, Any]) -> int:
+        """How many further rows of so many bytes each make a row group full, or are all there are."""
+        room = max(1, _GROUP - self._size)
+        return min(len(sizes), int(sizes.cumsum().searchsorted(room)) + 1)
+
+    def add_columns(self, batch: pyarrow.RecordBatch, size: int) -> bool:
+        """`add` rows that are columns already."""
+        self._settle()
+        self._columns.append(batch)
+        self._size += size
+        return self._size >= _GROUP
+
     def flush(self) -> None:
         """Write what is held as a row group."""
         import pyarrow
 
+        self._settle()
+        if self._columns:
+            self._writer.write_table(pyarrow.Table.from_batches(self._columns, self.schema))
+            self.count += sum(batch.num_rows for batch in self._columns)
+            self._columns, self._size = [], 0
+
+    def _settle(self) -> None:
+        """Make columns of the rows that are held."""
+        import pyarrow
+
         if self._held:
-            held, self._held, self._size = self._held, [], 0
+            held, self._held = self._held, []
             columns = [_column([row.get(field.name) for row in held], field.type) for field in self.schema]
-            self.add_batch(pyarrow.RecordBatch.from_arrays(columns, schema=self.schema))
+            self._columns.append(pyarrow.RecordBatch.from_arrays(columns, schema=self.schema))
 
     def add_batch(self, batch: pyarrow.RecordBatch) -> None:
         """Write rows that are columns already, as a row group."""
@@ -307,9 +339,9 @@ def staging(folder: Path, name: str) -> Iterator[Path]:
 
 
 def finish(
-    folder: Path, known: Iterable[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]
+    folder: Path, known: Iterable[_Line], parts: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Write the assignments (as dictionaries) and then the manifest, which makes the folder a dataset."""
+    """Write the assignments (records, or lines of JSON) and then the manifest, which makes the folder a dataset."""
     from simstudent.runs import write_json, write_lines
 
     count = write_lines(folder / "assignments.jsonl", known)

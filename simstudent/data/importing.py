@@ -25,16 +25,17 @@ from pathlib import Path
 from typing import Any
 
 from simstudent.data import dataset, gather
+from simstudent.data.columns import Traces
 from simstudent.data.dataset import STAGE
 from simstudent.data.load import open_log
 from simstudent.data.pieces import Piece, differing, merge
-from simstudent.data.privacy import PrivacySection, fingerprint, key, veil
+from simstudent.data.privacy import PrivacySection, Veil, fingerprint, key, veil
 from simstudent.data.records import Assignment
 from simstudent.data.rows import BadRowError, Skips, Unit
 from simstudent.data.sources import LogSource, Source, module
 from simstudent.data.sources.corpora import CourseSource, FunctionSource
 from simstudent.errors import SimstudentError
-from simstudent.runs import read_lines, write_json, write_lines
+from simstudent.runs import line, write_json, write_lines
 
 SMALL = 8 << 20  # bytes of a log that are read here and now: other processes take a second to start
 _SAY_EVERY = 10.0  # seconds
@@ -122,8 +123,8 @@ def _in_parts(
     if not any(pieces):
         raise SimstudentError("data.source: no usable submission in it\n" + "\n".join(skips.text()))
     parts = gather.gather(folder, stage, pieces, source.kind, skips, say)
-    for line in skips.text():
-        say(line)
+    for text in skips.text():
+        say(text)
     facts = {**plan, "skipped": dict(skips.reasons), "notes": dict(skips.notes), "scrubbed": dict(scrubbed)}
     return dataset.finish(folder, _all_assignments(stage, len(units), described), parts, facts)
 
@@ -209,19 +210,16 @@ def _end_with_parent() -> None:
 def read_unit(source: LogSource, privacy: PrivacySection, unit: Unit, stage: Path, number: int, stamp: str) -> None:
     """Read one part of a log into ``unit-N.parquet`` and the files beside it (see `gather`)."""
     reader, skips, cover = module(source), Skips(source.on_bad_row), veil(privacy)
+    read = reader.pieces if privacy.scrub else getattr(reader, "blocks", reader.pieces)
     known = reader.assignments(source)
     described = dict(known)
     with (
         dataset.Rows(stage / f"unit-{number:06}.parquet", dataset.schema()) as file,
         dataset.Rows(stage / f"unit-{number:06}.keys.parquet", gather.key_schema()) as keys,
     ):
-        for piece in map(cover, reader.pieces(source, unit, known, skips)):
-            row, ready = _row(piece, source.kind)
-            keys.add({"student": piece.student, "assignment": piece.assignment, "ready": ready,
-                      "order": piece.order, "place": piece.place}, 0)  # fmt: skip
-            if file.add(row, dataset.size_of(piece.submissions)):
-                file.flush()
-                keys.flush()
+        for found in read(source, unit, known, skips):
+            add = _add_traces if isinstance(found, Traces) else _add_piece
+            add(file, keys, found, cover, source.kind)
     met = (a.to_dict() for name, a in known.items() if described.get(name) != a)
     write_lines(stage / f"unit-{number:06}.assignments.jsonl", met)
     facts = {
@@ -233,6 +231,31 @@ def read_unit(source: LogSource, privacy: PrivacySection, unit: Unit, stage: Pat
         "scrubbed": dict(cover.counts),
     }
     write_json(stage / f"unit-{number:06}.json", facts)
+
+
+def _add_piece(file: dataset.Rows, keys: dataset.Rows, piece: Piece, cover: Veil, kind: str) -> None:
+    """A piece as a row of both files. Their row groups end together."""
+    piece = cover(piece)
+    row, ready = _row(piece, kind)
+    keys.add({"student": piece.student, "assignment": piece.assignment, "ready": ready,
+              "order": piece.order, "place": piece.place}, 0)  # fmt: skip
+    if file.add(row, dataset.size_of(piece.submissions)):
+        file.flush()
+        keys.flush()
+
+
+def _add_traces(file: dataset.Rows, keys: dataset.Rows, traces: Traces, cover: Veil, kind: str) -> None:
+    """The same for many at once, in row groups that end where they would one by one."""
+    students = cover.students(traces.students)
+    rows, keyed = traces.rows(students, kind), traces.keys(students)
+    at, count = 0, len(students)
+    while at < count:
+        stop = at + file.fit(traces.sizes[at:])
+        keys.add_columns(keyed.slice(at, stop - at), 0)
+        if file.add_columns(rows.slice(at, stop - at), int(traces.sizes[at:stop].sum())):
+            file.flush()
+            keys.flush()
+        at = stop
 
 
 def _row(piece: Piece, kind: str) -> tuple[dict[str, Any], bool]:
@@ -264,26 +287,33 @@ def _summary(stage: Path, count: int, source: LogSource) -> tuple[Skips, Counter
     return skips, scrubbed
 
 
-def _all_assignments(stage: Path, count: int, described: Mapping[str, Assignment]) -> Iterator[dict[str, Any]]:
-    """Every assignment once, those described ahead first; only hashes are held. What `pieces.add` does, for a stream:
+def _all_assignments(stage: Path, count: int, described: Mapping[str, Assignment]) -> Iterator[bytes]:
+    """Every assignment once, as a line of JSON, those described ahead first; only hashes are held.
 
-    one with tests says more than one without. Raises SimstudentError when two parts of the log differ.
+    What `pieces.add` does, for a stream: one with tests says more than one without. Raises SimstudentError when two
+    parts of the log differ.
     """
 
-    def told() -> Iterator[tuple[dict[str, Any], bytes]]:
-        ahead = (a.to_dict() for a in described.values())
-        met = (raw for n in range(count) for raw in read_lines(stage / f"unit-{n:06}.assignments.jsonl"))
-        for raw in chain(ahead, met):
-            yield raw, hashlib.blake2b(json.dumps(raw, sort_keys=True).encode(), digest_size=16).digest()
+    def told() -> Iterator[tuple[bytes, bytes]]:
+        ahead = (line(a.to_dict()) for a in described.values())
+        for raw in chain(ahead, *(_lines(stage / f"unit-{n:06}.assignments.jsonl") for n in range(count))):
+            yield raw, hashlib.blake2b(raw, digest_size=16).digest()
 
     chosen: dict[str, tuple[bool, bytes]] = {}
-    for raw, digest in told():
+    for text, digest in told():
+        raw = json.loads(text)
         tested, there = raw["problem"] is not None, chosen.get(raw["id"])
         if there is None or (tested and not there[0]):
             chosen[raw["id"]] = (tested, digest)
         elif tested == there[0] and digest != there[1]:
             raise differing(raw["id"])
-    for raw, digest in told():
-        if chosen.get(raw["id"], (False, b""))[1] == digest:
-            del chosen[raw["id"]]
-            yield raw
+    left = {digest for _, digest in chosen.values()}
+    for text, digest in told():
+        if digest in left:
+            left.remove(digest)
+            yield text
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from file

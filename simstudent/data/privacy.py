@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -164,6 +164,11 @@ class Veil:
         if self.section.scrub:
             piece = dataclasses.replace(piece, submissions=tuple(map(self._scrubbed, piece.submissions)))
         return piece
+
+    def students(self, raw: Sequence[str]) -> list[str]:
+        """Ids as the rest of the toolkit may see them."""
+        secret = self.secret
+        return list(raw) if secret is None else [pseudonym(secret, student) for student in raw]
 
     def _scrubbed(self, s: Submission) -> Submission:
         what = self.section.scrub

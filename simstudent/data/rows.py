@@ -194,6 +194,11 @@ class Broken(dict[str, Any]):
 
 
 def json_lines(unit: Unit) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    return ((place, json_row(raw, encoding)) for place, raw, encoding in raw_lines(unit))
+
+
+def raw_lines(unit: Unit) -> Iterator[tuple[Place, bytes, str]]:
+    """(place, line, encoding) for every line of a JSONL file that is not blank, in a form for `json_row`."""
     at, number = unit.start, 0
     try:
         with gzip.open(unit.path) if unit.path.suffix.lower() == ".gz" else unit.path.open("rb") as file:
@@ -206,12 +211,13 @@ def json_lines(unit: Unit) -> Iterator[tuple[Place, Mapping[str, Any]]]:
                 first = not at
                 at += len(raw)
                 if raw.strip():
-                    yield place, _json_row(raw, "utf-8-sig" if first else "utf-8")
+                    yield place, raw, "utf-8-sig" if first else "utf-8"
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise SimstudentError(f"{unit.path}: the compressed file is damaged after line {number} ({error})") from None
 
 
-def _json_row(raw: bytes, encoding: str) -> Mapping[str, Any]:
+def json_row(raw: bytes, encoding: str) -> Mapping[str, Any]:
+    """A line as a row, or as what says why it is none."""
     try:
         row = json.loads(raw.decode(encoding), object_pairs_hook=_unique)
     except UnicodeDecodeError as error:
@@ -285,23 +291,43 @@ def parquet_groups(path: Path) -> int:
 
 
 def parquet_rows(unit: Unit) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    for first, batch in parquet_batches(unit):
+        for number, row in enumerate(listed(unit, first, batch), first):
+            yield f"{unit.path.name}, row {number}", row
+
+
+def listed(unit: Unit, first: int, batch: pyarrow.RecordBatch) -> list[dict[str, Any]]:
+    """Columns as rows, the first of them being row ``first``. Raises SimstudentError where a text is no UTF-8."""
     import pyarrow
 
-    number = 0
     try:
-        for first, batch in parquet_batches(unit):
-            for number, row in enumerate(batch.to_pylist(), first):
-                yield f"{unit.path.name}, row {number}", row
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise SimstudentError(f"{unit.path}: not a readable Parquet file after row {number} ({error})") from None
+        return list(batch.to_pylist())
+    except (pyarrow.ArrowException, ValueError) as error:
+        raise _unreadable(unit, first, error) from None
+
+
+def _unreadable(unit: Unit, first: int, error: Exception) -> SimstudentError:
+    return SimstudentError(f"{unit.path}: not a readable Parquet file after row {first - 1} ({error})")
 
 
 def parquet_batches(unit: Unit) -> Iterator[tuple[int, pyarrow.RecordBatch]]:
     """(number of its first row, columns) for a few hundred rows at a time, whatever the size of a row group.
 
-    Times are in microseconds, as Python's are. Raises SimstudentError for columns of the same name, and pyarrow's
-    errors for a damaged file.
+    Times are in microseconds, as Python's are. Raises SimstudentError for columns of the same name, and for a damaged
+    file.
     """
+    import pyarrow as pa
+
+    number = 1
+    try:
+        for number, batch in _batches(unit):
+            yield number, batch
+            number += batch.num_rows
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _unreadable(unit, number, error) from None
+
+
+def _batches(unit: Unit) -> Iterator[tuple[int, pyarrow.RecordBatch]]:
     import pyarrow as pa
     import pyarrow.parquet
 
