@@ -3,8 +3,8 @@
 A log is read by three functions: ``assignments(source)`` gives those that are described ahead; ``units(source)``
 the parts that can be read on their own; ``pieces(source, unit, known, skips)`` what a part holds, adding to
 ``known`` the assignments that it meets. ``blocks``, of the same arguments, gives the same, whole traces as columns
-(`simstudent.data.columns`) where that can be; only an import uses it. Sources of finished trajectories (a dataset, the made-up course, a function
-of yours) have ``corpus(source)`` instead.
+(`simstudent.data.columns`) where that can be; only an import uses it. Sources of finished trajectories (a dataset,
+the made-up course, a function of yours) have ``corpus(source)`` instead.
 """
 
 from __future__ import annotations
