@@ -5,7 +5,7 @@
 * ``ours``: each trajectory once, several in a row of the window's length (``sft.packing``); ``ours-sdpa``: with a mask.
 * ``trl``: the same token ids and labels, packed by TRL's SFTTrainer itself (best fit), one packed row a forward pass;
   ``trl-flat``: as many as ours in a forward pass, which TRL makes one long row; ``trl-flex``: the same with
-  flex_attention in place of a mask.
+  flex_attention in place of a mask; ``trl-varlen``: with our attention, as TRL would go with flash-attn installed.
 * ``rows``: as in the paper's published code, a row for each submission, with the history before it and loss on the
   last answer only; rows of like length padded together. ``rows-packed``: those rows packed by TRL.
 * ``unsloth``: as ours, with ``sft.backend: unsloth``, where it is installed (beside an older TRL for all ways).
@@ -59,6 +59,7 @@ WAYS = {
     "trl": Way(),
     "trl-flat": Way(flat=True),
     "trl-flex": Way(flat=True, attention="flex_attention"),
+    "trl-varlen": Way(flat=True, attention=varlen.NAME),
     "rows": Way(rows="target", packing="none"),
     "rows-packed": Way(rows="target"),
     "unsloth": Way(packing="ours", backend="unsloth"),
@@ -126,10 +127,10 @@ def run_way(way: Way, recipe: Recipe, rows: list[Row], args: argparse.Namespace,
     plain = way.backend == "plain"
     if not plain:
         settings["dataset_kwargs"] = {"skip_prepare_dataset": True}
-    ours = recipe.model_copy(update={"sft": s.model_copy(update={"packing": True, "backend": way.backend})})
-    attention = way.attention or args.attention
-    if way.packing == "ours" and plain and attention is None:
-        attention = varlen.attention_for(ours, device)
+    asked = way.attention or args.attention or ("auto" if way.packing == "ours" and plain else None)
+    packing = {"packing": True, "backend": way.backend, "attention": asked or "auto"}
+    ours = recipe.model_copy(update={"sft": s.model_copy(update=packing)})
+    attention = None if asked is None else varlen.attention_for(ours, device)
     model = load(way, recipe, quantization_of(recipe, device), device, args.checkpointing, attention)
     trainer = counting(SFTTrainer)(
         model=model,
@@ -269,6 +270,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000, help="timed steps at most")
     parser.add_argument("--warmup", type=int, default=3, help="steps before the clock starts")
     parser.add_argument("--limit-seconds", type=float, default=150, help="for each way, loading and all")
+    parser.add_argument("--total-seconds", type=float, default=3600, help="for all ways; what does not fit is left out")
     parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing, in all ways")
     parser.add_argument("--attention", help="attention implementation of all ways but trl-flex")
     parser.add_argument("--out", type=Path, help="figures as JSON")
@@ -297,14 +299,19 @@ def compare(recipe: Recipe, args: argparse.Namespace, folder: Path) -> None:
         mean = statistics.mean(lengths)
         print(f"{title}: {len(made):,} rows, {sum(lengths):,} tokens, {trained(made):,} trained, mean row {mean:.0f}")
     found: dict[str, dict[str, Any]] = {}
+    started = time.perf_counter()
     for name in args.ways:
+        left = min(args.limit_seconds, args.total_seconds - (time.perf_counter() - started))
+        if left < 20:
+            print(f"{name}: left out, the time is over", flush=True)
+            continue
         command = [sys.executable, *sys.argv, "--way", name, "--folder", str(folder)]
         began = time.perf_counter()
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=args.limit_seconds)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=left)
             failure = "\n".join((done.stdout + done.stderr).splitlines()[-15:]) if done.returncode else ""
         except subprocess.TimeoutExpired:
-            failure = f"not done within {args.limit_seconds:g} s"
+            failure = f"not done within {left:.0f} s"
         if failure:
             print(f"{name}: FAILED\n{failure}", flush=True)
             continue

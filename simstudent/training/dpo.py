@@ -100,11 +100,15 @@ def dpo_trainer() -> Any:
             return dataset
 
         def compute_ref_log_probs(self, model: Any, inputs: Any) -> Any:
+            if Version(version("trl")) >= Version("1.15"):
+                return super().compute_ref_log_probs(model, inputs)
             # Up to TRL 1.14 these are added up in bfloat16, which keeps two or three digits of a sum. As in training:
-            if Version(version("trl")) < Version("1.15"):
-                mixed = torch.autocast(self.accelerator.device.type, torch.bfloat16)
-                model = convert_outputs_to_fp32(mixed(model.forward))
-            return super().compute_ref_log_probs(model, inputs)
+            forward, mixed = model.forward, torch.autocast(self.accelerator.device.type, torch.bfloat16)
+            model.forward = convert_outputs_to_fp32(mixed(forward))
+            try:
+                return super().compute_ref_log_probs(model, inputs)
+            finally:
+                model.forward = forward
 
     return PairTrainer
 
