@@ -28,7 +28,7 @@ def add_parsers(commands: Any) -> None:
     sub.add_argument("--steps", type=_positive, help="simulated submissions per start (the recipe's: rollout.steps)")
     sub.add_argument("--methods", help="comma-separated, over the recipe's: base,sft,dpo,repeat-last,constant-0,...")
     sub.add_argument("--engine", choices=["transformers", "vllm", "openai"], help="over the recipe's")
-    sub.add_argument("--mode", choices=["free", "teacher-forced"], help="teacher-forced: one step from every history")
+    sub.add_argument("--mode", choices=["free", "teacher-forced", "stages"], help="over the recipe's")
     sub.add_argument("--limit", type=_positive, help="only this many starts, drawn by a seeded hash")
     sub.add_argument("--temperature", type=_numbers, help="0 is greedy; several, as 0,0.5,0.8, side by side")
     sub.add_argument("--split", help="over the recipe's: test, validation, train, or a cell")

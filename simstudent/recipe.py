@@ -148,8 +148,9 @@ class RolloutSection(Section):
     methods: tuple[Method, ...] = ("base", "sft", "repeat-last", "constant-0", "constant-0.5", "reference")
     few_shot: FewShotSection = FewShotSection()
     """Of the method ``base-fewshot``."""
-    mode: Literal["free", "teacher-forced"] = "free"
-    """free: the simulation goes on from its own submissions; teacher-forced: one step from every real history."""
+    mode: Literal["free", "teacher-forced", "stages"] = "free"
+    """free: the simulation goes on from its own submissions; teacher-forced: one step from every real history; stages:
+    a first, a middle and a last program from the assignment alone."""
     steps: int = Field(5, ge=1)
     split: Side | Cell = "test"
     """A side, or a cell of a split by cells."""
@@ -182,7 +183,7 @@ class RolloutSection(Section):
     @property
     def horizon(self) -> int:
         """Simulated submissions after each start."""
-        return 1 if self.mode == "teacher-forced" else self.steps
+        return self.steps if self.mode == "free" else 1
 
     @property
     def temperatures(self) -> tuple[float, ...]:

@@ -181,6 +181,16 @@ def time_header(time: str | None, previous: Submission | None, look: DialogueSec
     return elapsed_header(instant(time) - instant(before))
 
 
+Stage = Literal["first", "middle", "last"]
+STAGE_HEADERS: dict[Stage, str] = {
+    "first": "\n\n[Your first submission to this assignment.]",
+    "middle": "\n\n[A submission of yours from the middle of your work on this assignment.]",
+    "last": "\n\n[Your last submission to this assignment.]",
+}
+"""What asks for a program of a stage where no history is shown. No training has such lines: they work, if they do,
+because the model can read."""
+
+
 def elapsed_header(seconds: float) -> str:
     """The header of a submission made so many seconds after the one before: whole seconds, below ten in tenths."""
     seconds = max(0.0, seconds)

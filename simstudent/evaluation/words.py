@@ -23,6 +23,12 @@ def conditions(settings: Mapping[str, Any]) -> list[str]:
             'over steps, coverage is 1 unless the simulation gives up, and "solved" means that the next submission is '
             "right. Only step 1 of free rollouts compares with it."
         )
+    if settings.get("mode") == "stages":
+        lines.append(
+            "By stages: a first, a middle and a last program from the assignment alone, beside the student's. Nobody's "
+            "history was shown, so single programs cannot agree but by chance; read the population (error types by "
+            "stage). Lines that ask for a stage were in no training."
+        )
     if settings.get("source") == "course":
         lines.append(
             "All of these students are made up (the course that comes with simstudent): no figure is about real ones."

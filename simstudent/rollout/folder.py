@@ -78,7 +78,7 @@ def rollout_folder(run: Path, settings: dict[str, Any], resume: bool) -> Path:
     t = settings["temperature"]
     temperatures = "_".join(f"{value:g}" for value in t) if isinstance(t, list) else f"{t:g}"
     sampled = f"t{temperatures}-p{settings['top_p']:g}-n{settings['samples']}"
-    steps = "teacher-forced" if settings.get("mode") == "teacher-forced" else f"k{settings['steps']}"
+    steps = f"k{settings['steps']}" if settings.get("mode", "free") == "free" else settings["mode"]
     label = f"{settings['split']}-{steps}-{sampled if t else 'greedy'}"
     root = run / "rollouts"
     if resume:

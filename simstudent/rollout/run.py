@@ -19,7 +19,7 @@ from simstudent.dialogue.earlier import earlier_work
 from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe
 from simstudent.rollout.chat import advice
-from simstudent.rollout.engines.baselines import DRAWN, baseline
+from simstudent.rollout.engines.baselines import DRAWN, FROM_HISTORY, baseline
 from simstudent.rollout.fewshot import Example, examples
 from simstudent.rollout.folder import add_facts, open_starts, rollout_folder, write_assignments
 from simstudent.rollout.meter import Meter
@@ -62,7 +62,17 @@ def prepare_simulation(recipe: Recipe, pool: Pool, say: Callable[[str], None]) -
     everything = [t for side in data.sides.values() for t in side]
     earlier = earlier_work(held, everything, assignments, pool, recipe.dialogue)
     cells = {t.key: cell for cell, part in data.cells.items() for t in part}
-    found = starts(held, assignments, grades, first=r.first_start, samples=r.samples, earlier=earlier, cells=cells)
+    staged = r.mode == "stages"
+    found = starts(
+        held,
+        assignments,
+        grades,
+        first=r.first_start,
+        samples=r.samples,
+        earlier=earlier,
+        cells=cells,
+        stages=staged,
+    )
     if r.limit is not None:
         chosen = {s.key for s in sorted(found, key=lambda s: position(recipe.seed, "start", s.key))[: r.limit]}
         found = [s for s in found if s.key in chosen]
@@ -70,6 +80,8 @@ def prepare_simulation(recipe: Recipe, pool: Pool, say: Callable[[str], None]) -
         raise SimstudentError(f"no start: no {r.split} trajectory has more than {r.first_start} submissions")
     students = len({s.trajectory.student for s in found})
     trajectories = len({s.trajectory.key for s in found})
+    if staged and (idle := [m for m in r.methods if m in FROM_HISTORY]):
+        say(f"Left out, since no history is shown: {', '.join(idle)}")
     say(f"{len(found)} starts from {trajectories} trajectories of {students} {r.split} students")
     settings = {
         "source": recipe.data.source.kind,
@@ -163,7 +175,7 @@ async def _all_methods(
             open_starts(folder / f"{method}.jsonl", simulation.starts if method in DRAWN else distinct),
         )
         for method in r.methods
-        if method not in MODELS
+        if method not in MODELS and not (r.mode == "stages" and method in FROM_HISTORY)
     ]
     played = [
         (p, open_starts(folder / f"{p.label}.jsonl", simulation.starts if p.temperature else distinct)) for p in models

@@ -15,8 +15,10 @@ from simstudent.data.records import Assignment, Submission, Trajectory
 from simstudent.dialogue.encode import Encoder
 from simstudent.dialogue.serialize import (
     GIVE_UP,
+    STAGE_HEADERS,
     UNANSWERED,
     Earlier,
+    Stage,
     Turn,
     feedback_text,
     opening_after,
@@ -42,7 +44,7 @@ class Start:
     """Where a simulation begins: a student's trajectory, its grades, and ``t`` submissions of history.
 
     ``earlier``: the student's real work on earlier assignments, where the recipe shows it. ``cell``: of the test side,
-    in a split by cells.
+    in a split by cells. ``stage``: the history is not shown, and submission t + 1 is asked for as one of this stage.
     """
 
     trajectory: Trajectory
@@ -52,6 +54,7 @@ class Start:
     sample: int = 0
     earlier: tuple[Earlier, ...] = ()
     cell: str | None = None
+    stage: Stage | None = None
 
     @property
     def key(self) -> str:
@@ -108,18 +111,26 @@ def starts(
     samples: int = 1,
     earlier: Mapping[str, tuple[Earlier, ...]] | None = None,
     cells: Mapping[str, str] | None = None,
+    stages: bool = False,
 ) -> list[Start]:
     """Every start of every trajectory: t = first .. T-1, ordered so that starts sharing a history are neighbours.
 
-    ``earlier`` and ``cells`` by the trajectory's key.
+    ``earlier`` and ``cells`` by the trajectory's key. With ``stages`` instead those of `stages_of`.
     """
     earlier, cells = earlier or {}, cells or {}
-    return [
-        Start(t, assignments[t.assignment], grades[t.key], count, sample, earlier.get(t.key, ()), cells.get(t.key))
-        for t in trajectories
-        for count in range(first, len(t.submissions))
-        for sample in range(samples)
-    ]
+    found: list[Start] = []
+    for t in trajectories:
+        at: dict[int, Stage | None] = dict.fromkeys(range(first, len(t.submissions)))
+        for count, stage in (stages_of(len(t.submissions)) if stages else at).items():
+            known = earlier.get(t.key, ()), cells.get(t.key), stage
+            found += [Start(t, assignments[t.assignment], grades[t.key], count, n, *known) for n in range(samples)]
+    return found
+
+
+def stages_of(length: int) -> dict[int, Stage | None]:
+    """The first, the middle and the last submission of so many (0-based); of two no middle, of one the first only."""
+    found: dict[int, Stage | None] = {length - 1: "last", (length - 1) // 2: "middle", 0: "first"}
+    return {n: found[n] for n in sorted(found)}
 
 
 async def simulate(
@@ -158,7 +169,7 @@ async def simulate(
                 stop = "give_up"
     except (EngineError, RolloutError) as failure:
         stop, error = "error", f"{type(failure).__name__}: {failure}"
-    previous = start.t - 1
+    previous, shown = start.t - 1, start.t > 0 and start.stage is None
     return Rollout(
         key=start.key,
         method=method,
@@ -170,8 +181,8 @@ async def simulate(
         steps=tuple(done),
         stop=stop,
         solved=start.grades[-1].score >= 1.0,
-        previous_code=logged[previous].code if start.t else None,
-        previous_grade=start.grades[previous].score if start.t else None,
+        previous_code=logged[previous].code if shown else None,
+        previous_grade=start.grades[previous].score if shown else None,
         error=error,
         student_gave_up=gave_up,
         cell=start.cell,
@@ -228,7 +239,8 @@ def past_of(start: Start, look: DialogueSection) -> Past:
     """What a simulation looks back on before its first step: the student's own submissions."""
     turns: tuple[Turn, ...] = ()
     last: Submission | None = None
-    for submission, grade in zip(start.trajectory.submissions[: start.t], start.grades, strict=False):
+    given = start.trajectory.submissions[: start.t] if start.stage is None else ()
+    for submission, grade in zip(given, start.grades, strict=False):
         told = feedback_text(start.assignment, submission, grade, look.feedback)
         turns += turns_of(start.assignment, submission, last, told, look)
         last = submission
@@ -238,7 +250,8 @@ def past_of(start: Start, look: DialogueSection) -> Past:
 def _at(past: Past, start: Start, k: int, look: DialogueSection) -> Past:
     """The past before step k, made when the real student made theirs: a simulated submission has no time of its own."""
     time = start.trajectory.submissions[start.t + k - 1].time
-    return replace(past, header=time_header(time, past.last, look))
+    asked = "" if start.stage is None else STAGE_HEADERS[start.stage]
+    return replace(past, header=asked + time_header(time, past.last, look))
 
 
 def told_of(reply: Reply, graded: Grade, assignment: Assignment, look: DialogueSection) -> str | None:

@@ -32,7 +32,14 @@ def keep_most_skilful(recipe: Recipe, run: Path, say: Callable[[str], None]) -> 
     _free_device()
     folders = sorted((run / "checkpoints").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
     rollout = recipe.rollout.model_copy(
-        update={"split": "validation", "methods": ("repeat-last",), "limit": STARTS, "temperature": 0.0, "samples": 1}
+        update={
+            "split": "validation",
+            "mode": "free",
+            "methods": ("repeat-last",),
+            "limit": STARTS,
+            "temperature": 0.0,
+            "samples": 1,
+        }
     )
     asked = recipe.model_copy(update={"rollout": rollout})
     say(f"Rolling out {len(folders)} checkpoints for validation students")

@@ -15,7 +15,17 @@ from simstudent.recipe import DialogueSection
 from simstudent.rollout.engine import Completion, EngineError, Sampling
 from simstudent.rollout.engines.baselines import baseline
 from simstudent.rollout.records import Rollout
-from simstudent.rollout.simulate import Past, Reply, Start, Student, language_model, request_seed, simulate, starts
+from simstudent.rollout.simulate import (
+    Past,
+    Reply,
+    Start,
+    Student,
+    language_model,
+    request_seed,
+    simulate,
+    stages_of,
+    starts,
+)
 from tests.dialogue.templates import with_template
 from tests.evaluation.rows import rollout_rows, step_rows
 
@@ -169,6 +179,24 @@ def test_starts_are_all_prefixes_in_an_order_that_shares_them(pool: Pool) -> Non
     assert [(s.t, s.sample) for s in found] == [(t, n) for t in (1, 2, 3, 4) for n in (0, 1)]
     assert len({s.key for s in found}) == len(found)
     assert [s.t for s in starts([t], {"double": ASSIGNMENT}, grades, first=3)] == [3, 4]
+
+
+def test_stages_ask_for_a_program_without_showing_any(pool: Pool) -> None:
+    assert [stages_of(n) for n in (1, 2, 3, 6)] == [
+        {0: "first"},
+        {0: "first", 1: "last"},
+        {0: "first", 1: "middle", 2: "last"},
+        {0: "first", 2: "middle", 5: "last"},
+    ]
+    t = start_at(1, pool).trajectory
+    grades = {t.key: start_at(1, pool).grades}
+    found = starts([t], {"double": ASSIGNMENT}, grades, first=1, stages=True)
+    assert [(s.t, s.stage) for s in found] == [(0, "first"), (2, "middle"), (4, "last")]
+    student, seen = script(program(2))
+    rollout = run(found[2], student, pool, steps=1)
+    assert (seen[0].turns, seen[0].last, seen[0].header) == ((), None, "\n\n[Your last submission to this assignment.]")
+    assert (rollout.start, rollout.truths, rollout.previous_code, rollout.previous_grade) == (4, 1, None, None)
+    assert rollout.steps[0].student_code == CODES[4]
 
 
 def test_rollouts_survive_json(pool: Pool) -> None:

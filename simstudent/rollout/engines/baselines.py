@@ -10,6 +10,8 @@ from simstudent.errors import SimstudentError
 from simstudent.rollout.engines.nearest import Neighbours
 from simstudent.rollout.simulate import Past, Reply, Start, Student
 
+FROM_HISTORY = ("repeat-last", "nearest")
+"""Baselines that have nothing to go by where no history is shown."""
 DRAWN = ("random",)
 """Baselines whose samples of one start differ."""
 
