@@ -83,12 +83,12 @@ def _one_row(packs: Sequence[dict[str, list[int]]]) -> dict[str, Any]:
     lengths = [length for p in packs for length in p["lengths"]]
     borders = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
     return {
+        "input_ids": torch.tensor([[i for p in packs for i in p["input_ids"]]]),
+        "labels": torch.tensor([[i for p in packs for i in p["labels"]]]),
+        "position_ids": torch.tensor([[i for length in lengths for i in range(length)]]),
         "cu_seq_lens_q": borders,
         "cu_seq_lens_k": borders,
         "max_length_q": max(lengths),
         "max_length_k": max(lengths),
-        "input_ids": torch.tensor([[i for p in packs for i in p["input_ids"]]]),
-        "labels": torch.tensor([[i for p in packs for i in p["labels"]]]),
-        "position_ids": torch.tensor([[i for length in lengths for i in range(length)]]),
         "packed_seq_lengths": torch.tensor(lengths, dtype=torch.int32),
     }

@@ -34,6 +34,7 @@ from simstudent.training.students import attach, new_students, roster_of, with_s
 
 if TYPE_CHECKING:
     from simstudent.recipe import Recipe
+    from simstudent.training.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +190,15 @@ def _train(
     if checkpoint is not None:
         say(f"Going on from {checkpoint.name}")
     steps = steps_of(len(train), s.batch_size, s.epochs)
+    collator = collator_of(recipe, rows.encoder.tokenizer, policy.attention)
     trainer = SFTTrainer(
         model=policy.model,
-        args=_settings(recipe, run, policy.device, policy.checkpointing, steps),
+        args=_settings(recipe, run, policy, collator, steps),
         train_dataset=Dataset.from_list(train),
         eval_dataset=Dataset.from_list(validation),
         processing_class=rows.encoder.tokenizer,
         peft_config=lora_config(recipe) if s.backend == "plain" else None,
-        data_collator=collator_of(recipe, rows.encoder.tokenizer, policy.attention),
+        data_collator=collator,
         callbacks=[Progress(run / "metrics.jsonl", rows.train.tokens / len(train), say), TimeLimit(max_minutes)],
     )
     if s.backend == "unsloth":
@@ -238,18 +240,20 @@ def pad_id(tokenizer: Any) -> int:
     return int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
 
 
-def _settings(recipe: Recipe, run: Path, device: str, checkpointing: bool, steps: int) -> Any:
+def _settings(recipe: Recipe, run: Path, policy: Policy, collator: Collator | None, steps: int) -> Any:
     from trl import SFTConfig
 
     s = recipe.sft
-    padded = not s.packing and s.backend == "plain"
     settings = {
-        **shared_settings(recipe, s, run, device=device, steps=steps, saves=s.evaluations, world=world_size()),
+        **shared_settings(recipe, s, run, device=policy.device, steps=steps, saves=s.evaluations, world=world_size()),
         **validated_settings(steps, s.evaluations),
         "max_length": None,  # the encoder's window already holds; a row must never be cut here
-        "gradient_checkpointing": checkpointing,
-        "train_sampling_strategy": "group_by_length" if s.micro_batch_size > 1 and padded else "random",
+        "gradient_checkpointing": policy.checkpointing,
+        "train_sampling_strategy": "group_by_length" if s.micro_batch_size > 1 and collator is None else "random",
     }
+    if collator is not None and collator.flat:
+        # The trainer weighs the losses of validation batches by their rows, and a flat batch is one row.
+        settings["per_device_eval_batch_size"] = 1
     if s.backend == "unsloth":  # else it takes rows with labels for its own to collate
         settings["dataset_kwargs"] = {"skip_prepare_dataset": True}
     if s.best != "loss":
