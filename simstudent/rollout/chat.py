@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from simstudent.dialogue.encode import Encoder
@@ -55,16 +56,23 @@ def chat_model(
     return respond
 
 
-def advice(recipe: Recipe, jobs: Sequence[tuple[Encoder, Sequence[Start]]]) -> list[str]:
-    """What these starts will ask of the server, to be read before anything is spent. Our tokenizer counts."""
+def advice(recipe: Recipe, jobs: Sequence[tuple[Encoder, Sequence[Start], int]]) -> list[str]:
+    """What these starts will ask of the server, to be read before anything is spent. Our tokenizer counts.
+
+    A job: encoder, starts, and the tokens that examples add to each prompt.
+    """
     r, look, server = recipe.rollout, recipe.dialogue, recipe.rollout.server
     requests = prompts = 0
-    for encoder, starts in jobs:
-        steps = sum(min(r.horizon, len(s.trajectory.submissions) - s.t) for s in starts)
-        tried = starts[:: max(1, len(starts) // TRIED)]
-        lengths = [_prompt_tokens(s, encoder, look) for s in tried]
-        requests += steps
-        prompts += round(steps * sum(lengths) / max(1, len(lengths)))
+    for encoder, starts, more in jobs:
+        steps = [min(r.horizon, len(s.trajectory.submissions) - s.t) for s in starts]
+        every = max(1, len(starts) // TRIED)
+        # As long as the student's own history is between the first step and the last.
+        lengths = [
+            n * (_prompt_tokens(s, encoder, look) + _prompt_tokens(replace(s, t=s.t + n - 1), encoder, look)) / 2
+            for s, n in zip(starts[::every], steps[::every], strict=True)
+        ]
+        requests += sum(steps)
+        prompts += round(sum(steps) * (more + sum(lengths) / max(1, sum(steps[::every]))))
     answers = requests * (server.max_tokens or look.answer_tokens)
     text = (
         f"Up to {requests:,} requests to {server.url} (model {server.model or recipe.model.id}): about {prompts:,} "
@@ -92,6 +100,8 @@ def cost(spent: Spending, prices: Prices) -> float:
 
 def account(spent: Spending, prices: Prices | None, folder: Path, say: Callable[[str], None]) -> None:
     """Tell what was spent, and add it to the folder's ``usage.json`` (which counts all sessions)."""
+    if not any(spent.to_dict().values()):
+        return
     path = folder / "usage.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     total = Spending(**{name: before.get(name, 0) + value for name, value in spent.to_dict().items()})

@@ -57,7 +57,7 @@ def examples(
 def few_shot(
     known: Sequence[Example], section: FewShotSection, encoder: Encoder, seed: int
 ) -> Callable[[Trajectory], tuple[Earlier, ...]]:
-    """Chooses the examples for a trajectory: whole ones, as many as ``examples`` and ``tokens`` allow.
+    """Chooses the examples for a trajectory: whole ones, as many as ``examples`` and `room_for` allow.
 
     In an order drawn by the seed and the trajectory's key, so that all its starts and samples see the same. Of the same
     assignment, where training has any, else of others; never of the student.
@@ -71,7 +71,7 @@ def few_shot(
         near = [e for e in by_assignment.get(t.assignment, ()) if e.trajectory.student != t.student]
         able = near or [e for e in known if e.trajectory.student != t.student]
         found: list[Earlier] = []
-        room = section.tokens
+        room = room_for(section, encoder)
         for example in sorted(able, key=lambda e: position(seed, "few shots", t.key, e.trajectory.key)):
             work = example.shown(t.assignment)
             size = encoder.size(work)
@@ -90,10 +90,15 @@ def few_shot(
     return remembered
 
 
+def room_for(section: FewShotSection, encoder: Encoder) -> int:
+    """Tokens that the examples may take: at most half of what the window leaves, or nothing of a dialogue would fit."""
+    return min(section.tokens, (encoder.window - encoder.answer_tokens) // 2)
+
+
 def roomy(encoder: Encoder, section: FewShotSection) -> Encoder:
     """The encoder with room for the examples beside the student's own earlier work."""
     wider = copy.copy(encoder)
-    wider.history_tokens += section.tokens
+    wider.history_tokens += room_for(section, encoder)
     return wider
 
 

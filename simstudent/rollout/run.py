@@ -20,7 +20,8 @@ from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe
 from simstudent.rollout.chat import advice
 from simstudent.rollout.engines.baselines import DRAWN, FROM_HISTORY, baseline
-from simstudent.rollout.fewshot import Example, examples
+from simstudent.rollout.engines.openai import key_of
+from simstudent.rollout.fewshot import Example, examples, room_for
 from simstudent.rollout.folder import add_facts, open_starts, rollout_folder, write_assignments
 from simstudent.rollout.meter import Meter
 from simstudent.rollout.methods import MODELS, STAGED, Played, played
@@ -137,13 +138,15 @@ def run_rollouts(
 
 
 def _check_server(recipe: Recipe, more: Mapping[str, Path]) -> None:
-    """Raises SimstudentError where a server is asked to play what only an engine here can."""
+    """Raises SimstudentError where a server is asked to play what only an engine here can, or there is no key."""
     wrong = [*(m for m in recipe.rollout.methods if m in STAGED), *more]
     if recipe.rollout.engine == "openai" and wrong:
         raise SimstudentError(
             f"rollout.engine openai asks a server for its own model; adapters such as {', '.join(wrong)} are not sent "
             "there. Choose --methods base,base-fewshot,repeat-last,..., or another engine"
         )
+    if recipe.rollout.engine == "openai":
+        key_of(recipe.rollout.server)
 
 
 def folder_hash(folder: Path) -> str:
@@ -211,7 +214,9 @@ async def _played_by_models(
     encoder, began = encoder_of(recipe, run), time.monotonic()
     meter = Meter(sum(len(todo) for _, todo in played))
     if recipe.rollout.engine == "openai":
-        for line in advice(recipe, [(encoder_for(p, encoder, recipe), todo) for p, todo in played]):
+        examples_take = {"base-fewshot": room_for(recipe.rollout.few_shot, encoder)}
+        asked = [(encoder_for(p, encoder, recipe), todo, examples_take.get(p.method, 0)) for p, todo in played]
+        for line in advice(recipe, asked):
             say(line)
     async with open_engines(recipe, adapters, folder, meter, say) as engines:
         jobs = [

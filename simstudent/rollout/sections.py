@@ -80,4 +80,4 @@ class FewShotSection(Section):
     examples: int = Field(3, ge=1)
     """Trajectories, at most."""
     tokens: int = Field(1536, ge=64)
-    """What they may take of the window, together."""
+    """What they may take of the window, together; never more than half of what the answer leaves of it."""

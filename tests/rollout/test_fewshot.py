@@ -82,6 +82,7 @@ def test_what_does_not_fit_is_left_out_whole_and_the_rest_is_in_the_prompt(known
     choose, wide = few_shot(known, section, own, 1), roomy(own, section)
     assert wide.history_tokens == section.tokens
     assert own.history_tokens == 0
+    assert roomy(encoder(500), FewShotSection(tokens=450)).history_tokens == 200, "half of what the answer leaves"
     seen: list[str] = []
 
     class Engine:

@@ -71,6 +71,15 @@ class Spending:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
+def key_of(section: ServerSection) -> str:
+    """The key from the environment, "" where none is needed. Raises SimstudentError when its variable is not set."""
+    name = section.key_variable
+    key = os.environ.get(name, "").strip() if name else ""
+    if name and not key:
+        raise SimstudentError(f"the environment variable {name} (rollout.server.key_variable) is not set")
+    return key
+
+
 class ChatServer:
     """A server behind ``chat``; open it with ``async with``. ``model``: its name there, unless the section names one.
 
@@ -104,11 +113,7 @@ class ChatServer:
             raise missing_extra("httpx2", "openai")
         import httpx2
 
-        name = self._section.key_variable
-        if name is not None:
-            self._key = os.environ.get(name, "").strip()
-            if not self._key:
-                raise SimstudentError(f"the environment variable {name} (rollout.server.key_variable) is not set")
+        self._key = key_of(self._section)
         self._client = httpx2.AsyncClient(
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             timeout=self._section.timeout,
