@@ -53,7 +53,7 @@ def titles(found: tuple[Any, ...]) -> list[str]:
 
 
 def test_examples_are_whole_trajectories_of_other_students(known: list[Example]) -> None:
-    choose = few_shot(known, FewShotSection(examples=20, tokens=100_000), encoder(), 1)
+    choose = few_shot(known, FewShotSection(examples=20, tokens=100_000), encoder(300_000), 1)
     shown = choose(work("me", "one", 5))
     assert len(shown) == 6
     assert set(titles(shown)) == {"How another student worked on this assignment"}
@@ -62,7 +62,7 @@ def test_examples_are_whole_trajectories_of_other_students(known: list[Example])
 
 
 def test_other_assignments_serve_only_where_there_is_nothing_else(known: list[Example]) -> None:
-    choose = few_shot(known, FewShotSection(examples=20, tokens=100_000), encoder(), 1)
+    choose = few_shot(known, FewShotSection(examples=20, tokens=100_000), encoder(300_000), 1)
     shown = choose(work("me", "new", 5))
     assert set(titles(shown)) == {"How another student worked on another assignment"}
     assert "Return 1 as well." in "".join(w.title for w in shown)
