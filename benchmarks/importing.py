@@ -6,9 +6,10 @@
 Writes a made-up log of the shape of Pencil Code's card (username, title, programs, timestamps: a trace a row; nobody
 wrote these programs), or with ``--shape rows`` a table with a submission a row in order of time, so that every
 trajectory has to be brought together. Reads it plainly in one process (pyarrow to columns and to Python objects;
-`json.loads` of every line), imports it with one process per core, and tells MB/s by the wall clock and by CPU seconds,
-with the most memory that all processes held together (RSS from /proc, sampled; shared pages count in each). Everything
-is deleted in the end.
+`json.loads` of every line), reads and writes it plainly (the same columns to an LZ4 Parquet file: whatever makes a
+dataset of it does at least that), imports it with one process per core, and tells MB/s by the wall clock and by CPU
+seconds, with the most memory that all processes held together (RSS from /proc, sampled; shared pages count in each).
+Everything is deleted in the end.
 """
 
 from __future__ import annotations
@@ -115,6 +116,34 @@ def read_objects(path: Path) -> None:
             batch.to_pylist()
 
 
+def copy(path: Path) -> None:
+    """What is read as columns, JSONL by pyarrow's own reader, is written as it is."""
+    import pyarrow
+    import pyarrow.json
+    import pyarrow.parquet
+
+    def batches() -> Iterator[Any]:
+        if path.suffix == ".parquet":
+            with pyarrow.parquet.ParquetFile(path, buffer_size=1 << 20) as file:
+                yield from file.iter_batches(batch_size=256, use_threads=False)
+            return
+        with path.open("rb") as file:
+            while raw := file.read(4 << 20):
+                raw += file.readline()
+                options = pyarrow.json.ReadOptions(use_threads=False, block_size=len(raw) + 1)
+                yield from pyarrow.json.read_json(pyarrow.py_buffer(raw), options).to_batches()
+
+    writer = None
+    for batch in batches():
+        writer = writer or pyarrow.parquet.ParquetWriter(
+            path.with_name("copy"), batch.schema, compression="lz4", use_dictionary=False, write_statistics=False
+        )
+        writer.write_batch(batch)
+    assert writer is not None
+    writer.close()
+    path.with_name("copy").unlink()
+
+
 def read_json(path: Path) -> None:
     with path.open("rb") as file:
         for line in file:
@@ -185,6 +214,7 @@ def measure(folder: Path, shape: str, gigabytes: float) -> None:
     print(f"{shape}: {text / 1e9:g} GB of programs, {path.stat().st_size / 1e9:.2f} GB on disk", flush=True)
     plain = [("json.loads", read_json)] if path.suffix == ".jsonl" else [
         ("pyarrow, to columns", read_columns), ("pyarrow, to Python objects", read_objects)]  # fmt: skip
+    plain.append(("reading and writing columns", copy))
     rates = {}
     for name, read in plain:
         wall, cpu = timed(lambda read=read: read(path))

@@ -305,4 +305,7 @@ def _clock() -> np.ndarray[Any, Any]:
     """The time of day of each second: 86,400 texts of 8 characters."""
     import numpy as np
 
-    return np.array([f"{s // 3600:02}:{s // 60 % 60:02}:{s % 60:02}".encode() for s in range(86_400)], "S8")
+    second, two = np.arange(86_400), np.array([b"%02d" % n for n in range(60)])
+    text = np.full(86_400, b"::", [("hour", "S2"), ("", "S1"), ("minute", "S2"), (" ", "S1"), ("second", "S2")])
+    text["hour"], text["minute"], text["second"] = two[second // 3600], two[second // 60 % 60], two[second % 60]
+    return text.view("S8")

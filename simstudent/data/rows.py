@@ -339,7 +339,7 @@ def _batches(unit: Unit) -> Iterator[tuple[int, pyarrow.RecordBatch]]:
         made = pa.schema([(f.name, _microseconds(f.type)) for f in schema])
         groups = range(unit.start, file.num_row_groups if unit.stop is None else unit.stop)
         number = 1 + sum(file.metadata.row_group(group).num_rows for group in range(unit.start))
-        for batch in file.iter_batches(batch_size=256, row_groups=list(groups)):
+        for batch in file.iter_batches(batch_size=256, row_groups=list(groups), use_threads=False):
             yield number, batch if made == schema else batch.cast(made, safe=False)
             number += batch.num_rows
 

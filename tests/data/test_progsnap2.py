@@ -120,7 +120,7 @@ def test_a_backslash_at_the_end_goes_on_demand_and_is_told(copy: Path) -> None:
     assert read(copy)[0].trajectories[0].submissions[0].code.endswith("n\\")
     corpus, skips = read(copy, strip_trailing_backslash=True)
     assert corpus.trajectories[0].submissions[0].code.endswith("n * n")
-    assert skips.notes["programs less a backslash at their end"] == 2
+    assert skips.notes["programs that ended in a stray backslash, which was removed"] == 2
 
 
 def test_a_bom_and_empty_cells_written_as_na_are_read(copy: Path) -> None:
@@ -267,7 +267,7 @@ def test_the_real_dataset_has_its_known_counts() -> None:
     grades = Counter(s.grade for t in corpus.trajectories for s in t.submissions)
     assert grades == {1.0: 763, 0.0: 2312, None: 33}
     assert sum(s.more.get("verdict", False) for t in corpus.trajectories for s in t.submissions) == 763 + 2312
-    assert skips.notes["programs less a backslash at their end"] == 409
+    assert skips.notes["programs that ended in a stray backslash, which was removed"] == 409
     assert all(
         t.submissions == tuple(sorted(t.submissions, key=lambda s: int(s.more["Order"]))) for t in corpus.trajectories
     )

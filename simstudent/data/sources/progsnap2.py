@@ -133,14 +133,17 @@ def pieces(source: ProgSnap2Source, unit: Unit, known: dict[str, Assignment], sk
             continue
         if piece.assignment not in known:
             known[piece.assignment] = _assignment(reading, row, piece.assignment)
-            skips.note("assignments without a description, and so without tests", source.assignments is not None)
+            skips.note(
+                "assignments that data.source.assignments does not describe: without tests",
+                source.assignments is not None,
+            )
         yield piece
     if not states:
         found = ", ".join(f"{name} ({count:,})" for name, count in aside.most_common(12)) or "none"
         raise SimstudentError(f"{unit.path}: no event of data.source.events. Types of events in it: {found}")
     for name, count in aside.items():
         skips.note(f"events of type {name}, which are no state of a program here (data.source.events)", count)
-    skips.note("programs less a backslash at their end", stripped)
+    skips.note("programs that ended in a stray backslash, which was removed", stripped)
 
 
 def _ready(source: ProgSnap2Source, unit: Unit, names: list[str]) -> _Reading:
