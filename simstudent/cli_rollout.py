@@ -45,6 +45,7 @@ def add_parsers(commands: Any) -> None:
     sub.add_argument("--to", metavar="FOLDER", required=True, help="where ProgSnap2 and JSONL are written")
     sub.add_argument("--students", type=_positive, default=200, help="how many (default 200)")
     sub.add_argument("--assignments", nargs="+", metavar="ID", help="all do these; default: those of training students")
+    sub.add_argument("--most", type=_positive, help="attempts at an assignment (default: as many as anybody made)")
     sub.add_argument("--method", help="who plays: sft, base, base-fewshot, nearest, ... (default: what was trained)")
     sub.add_argument("--temperature", type=float, help="default: the recipe's rollout.temperature, else 1")
     sub.add_argument("--engine", choices=["transformers", "vllm", "openai"], help="over the recipe's")
@@ -117,6 +118,7 @@ def _simulate(args: argparse.Namespace) -> None:
         students=args.students,
         method=method,
         wanted=tuple(args.assignments or ()),
+        most=args.most,
         seed=args.seed,
         resume=args.resume,
         root=Path(args.runs),

@@ -56,11 +56,15 @@ class Class:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Who does what: each artificial student's assignments in order; and what the training students are like."""
+    """Who does what: each artificial student's assignments in order; and what the training students are like.
+
+    ``most``: attempts, however patient a student is.
+    """
 
     assignments: Mapping[str, Assignment]
     todo: Mapping[str, tuple[str, ...]]
     habits: Habits
+    most: int
     training: tuple[Trajectory, ...]
     grades: Mapping[str, tuple[Grade, ...]]
     data_hash: str
@@ -74,12 +78,14 @@ def make_class(
     students: int,
     method: str,
     wanted: Sequence[str] = (),
+    most: int | None = None,
     seed: int | None = None,
     resume: bool = False,
     root: Path,
     say: Callable[[str], None] = print,
 ) -> Class:
-    """Simulate a class of so many students into ``folder``; ``wanted``: its assignments (default: as in training).
+    """Simulate a class of so many students into ``folder``; ``wanted``: its assignments (default: as in training);
+    ``most``: attempts at any of them, however patient a student is.
 
     Another ``seed`` than the recipe's makes another class of the same training students. Sampling is at
     ``rollout.temperature``: greedy students would all be the same one. Raises SimstudentError for a method that cannot
@@ -96,7 +102,7 @@ def make_class(
         raise SimstudentError("at temperature 0 all artificial students would be the same one; set --temperature")
     models = played([method], trained, [temperature], f"{run or 'this recipe'}")
     with regrade.open_pool(recipe.grader) as pool:
-        plan = _plan(recipe, pool, students, wanted, playing.seed)
+        plan = _plan(recipe, pool, students, wanted, playing.seed, most)
         say(
             f"{students} artificial students, {sum(map(len, plan.todo.values())):,} trajectories of "
             f"{len(set().union(*plan.todo.values()))} assignments, after {len(plan.training)} of training students"
@@ -108,6 +114,10 @@ def make_class(
         asyncio.run(_all_students(playing, run, plan, method, models, trained, folder, done, pool, say))
     works = [Work.from_dict(line) for line in read_lines(folder / "works.jsonl")]
     works.sort(key=lambda w: (w.student, plan.todo[w.student].index(w.assignment)))
+    if all(w.error is not None for w in works):
+        raise SimstudentError(
+            f"all {len(works)} trajectories failed, there is no class to write; --resume tries again. {works[0].error}"
+        )
     write_class(folder, works, plan.assignments, read_settings(folder)["generated"])
     failed = sum(w.error is not None for w in works)
     if failed:
@@ -117,7 +127,7 @@ def make_class(
     return Class(tuple(works), tuple(t for t in plan.training if t.assignment in done_here), plan.grades)
 
 
-def _plan(recipe: Recipe, pool: Pool, students: int, wanted: Sequence[str], seed: int) -> Plan:
+def _plan(recipe: Recipe, pool: Pool, students: int, wanted: Sequence[str], seed: int, most: int | None) -> Plan:
     data = prepare(recipe.data, recipe.seed, grader=recipe.grader)
     assignments, training = regrade.limited(data.assignments, recipe.grader), data.sides["train"]
     if unknown := [name for name in wanted if name not in assignments]:
@@ -133,7 +143,7 @@ def _plan(recipe: Recipe, pool: Pool, students: int, wanted: Sequence[str], seed
     width = max(4, len(str(students)))
     names = [f"sim-{number:0{width}d}" for number in range(1, students + 1)]
     todo = {name: everybody if wanted else attended(known, seed, name) for name in names}
-    return Plan(assignments, todo, known, training, grades, data.hash)
+    return Plan(assignments, todo, known, most or known.longest, training, grades, data.hash)
 
 
 def attended(known: Habits, seed: int, student: str) -> tuple[str, ...]:
@@ -156,6 +166,7 @@ def _settings(
     r = recipe.rollout
     return {
         "students": students,
+        "most": plan.most,
         "method": method,
         "assignments": sorted(set().union(*plan.todo.values())),
         "run": None if run is None else run.name,
@@ -257,9 +268,9 @@ async def _class(
             work = done.get(key)
             if work is None:
                 start = Start(Trajectory(name, assignment, ()), plan.assignments[assignment], (), 0, 0, tuple(worked))
-                most = plan.habits.most(recipe.seed, name, assignment)
-                if recipe.dialogue.give_up:  # the model itself says when it leaves
-                    most = plan.habits.longest
+                most = plan.most
+                if not recipe.dialogue.give_up:  # else the model itself says when it leaves
+                    most = min(most, plan.habits.most(recipe.seed, name, assignment))
                 clock = _clock(recipe, plan, name, assignment)
                 work = await work_through(start, student, grade, most=most, clock=clock, look=recipe.dialogue)
                 append_line(path, work.to_dict())

@@ -240,6 +240,17 @@ def test_a_class_is_made_resumed_and_the_same_again(tmp_path: Path, capsys: pyte
     assert "seed: 1 -> 2" in capsys.readouterr().err
 
 
+def test_a_class_of_failures_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gone(start: Start, past: Past, k: int) -> Reply:
+        raise EngineError("no server")
+
+    monkeypatch.setattr("simstudent.rollout.synthetic.baseline", lambda *_: gone)
+    (tmp_path / "r.yaml").write_text(RECIPE)
+    command = ["simulate", str(tmp_path / "r.yaml"), "--method", "random", "--students", "2"]
+    assert main([*command, "--runs", str(tmp_path / "runs"), "--to", str(tmp_path / "c")]) == 2
+    assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["settings.json", "works.jsonl"]
+
+
 def test_everybody_does_the_assignments_that_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "r.yaml").write_text(RECIPE)
     command = ["simulate", str(tmp_path / "r.yaml"), "--students", "3", "--runs", str(tmp_path / "runs")]
@@ -249,6 +260,10 @@ def test_everybody_does_the_assignments_that_are_named(tmp_path: Path, capsys: p
     assert main([*command, known, "--method", "random"]) == 0
     works = [json.loads(line) for line in (tmp_path / "c" / "works.jsonl").read_text().splitlines()]
     assert [w["key"] for w in sorted(works, key=lambda w: str(w["key"]))] == [f"sim-000{n}/{known}" for n in (1, 2, 3)]
+    assert main([*command[:-3], "--to", str(tmp_path / "m"), "--method", "random", "--most", "1"]) == 0
+    short = [json.loads(line) for line in (tmp_path / "m" / "works.jsonl").read_text().splitlines()]
+    assert {len(w["attempts"]) for w in short} == {1}
+    assert {w["end"] for w in short} == {"solved", "patience"}
     assert main([*command[:-3], "--to", str(tmp_path / "d"), "--method", "oracle"]) == 2
     assert "plays no whole trajectories" in capsys.readouterr().err
     assert main([*command[:-3], "--to", str(tmp_path / "d"), "--method", "base", "--temperature", "0"]) == 2
