@@ -27,7 +27,7 @@ from simstudent.rollout.sections import Prices, ServerSection
 from tests.rollout.bad_server import BadServer, Plan, serving
 from tests.tiny import save_tokenizer
 
-PROBLEMS = ("later", "overloaded", "gone", "half", "rubbish", "no choices", "no content", "error in 200", "cut", "slow")
+PROBLEMS = ("later", "overloaded", "gone", "half", "rubbish", "no choices", "no content", "error in 200", "slow")
 
 
 def ask(
@@ -75,7 +75,12 @@ def test_a_lasting_problem_is_the_engines_failure_and_never_kept(problem: str, t
 
 @pytest.mark.parametrize(
     ("what", "message"),
-    [("filter", "content filter"), ("tomorrow", "wait 86400 s"), ("strange", "unsupported parameter")],
+    [
+        ("filter", "content filter"),
+        ("cut", r"after 4 tokens .* of 50"),
+        ("tomorrow", "wait 86400 s"),
+        ("strange", "unsupported parameter"),
+    ],
 )
 def test_what_will_not_get_better_is_asked_once(what: str, message: str, tmp_path: Path) -> None:
     with serving(always(what)) as server:
@@ -155,6 +160,9 @@ def test_answers_are_kept_by_everything_that_decides_them(tmp_path: Path) -> Non
         assert "hi" not in "".join(p.read_text() for p in tmp_path.rglob("*.json")), "no question is kept"
         ask(server, tmp_path, chat("hi"), cache=False)
         assert server.done == {"ok": 7}
+        for path in tmp_path.rglob("*.json"):
+            path.write_text(path.read_text()[:20])
+        assert ask(server, tmp_path, chat("hi"))[0].text == "hello", "a damaged answer is asked for again"
 
 
 def test_what_is_sent(tmp_path: Path) -> None:
@@ -242,7 +250,7 @@ def test_every_rollout_is_recorded_and_only_failures_of_the_server_are_redone(
             seen.append(text)
         number = seen.index(text)
         if number % 3 == 0:  # for a while nothing works for these
-            return PROBLEMS[number // 3 % len(PROBLEMS)] if broken["now"] else "ok"
+            return (*PROBLEMS, "cut", "filter")[number // 3 % (len(PROBLEMS) + 2)] if broken["now"] else "ok"
         return PROBLEMS[number % len(PROBLEMS)] if before == 0 else "ok"
 
     def text(asked: dict[str, Any]) -> str:

@@ -229,7 +229,10 @@ class ChatServer:
         path = self._path(key)
         if path is None or not path.is_file():
             return None
-        return Answer(**json.loads(path.read_text(encoding="utf-8")))
+        try:
+            return Answer(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError):  # damaged, or of another version: it is asked again, and written anew
+            return None
 
     def _keep(self, key: str, answer: Answer) -> None:
         path = self._path(key)

@@ -43,8 +43,8 @@ class Answer:
 def read_response(said: str, limit: int) -> Answer:
     """The answer in a response's text; ``limit``: the most tokens that we had asked for.
 
-    Raises RetryError for what may come out right the next time (rubbish, no answer, one that the server cut before the
-    limit), EngineError for what will not (filtered).
+    Raises RetryError for what may come out right the next time (rubbish, no answer), EngineError for what will not: an
+    answer that was filtered, or cut before the limit that we had set.
     """
     try:
         raw = json.loads(said)
@@ -62,9 +62,11 @@ def read_response(said: str, limit: int) -> Answer:
     if reason not in ("stop", "length") or not isinstance(text, str):
         raise RetryError(f"the answer ended with finish_reason {reason!r}: {said:.200}")
     if reason == "length" and tokens[1] - thought < limit - SLACK:
-        raise RetryError(
-            f"the server cut the answer after {tokens[1]} tokens ({thought} of thinking) of {limit} asked for; "
-            "set rollout.server.max_tokens, or ask for less thinking in rollout.server.body"
+        # Not asked again: most often it is the model's thinking, and every attempt would have to be paid for.
+        after = f"after {tokens[1]} tokens ({thought} of thinking) of {limit} asked for" if tokens[1] else "somewhere"
+        raise EngineError(
+            f"the server cut the answer {after}; set rollout.server.max_tokens, or ask for less thinking in "
+            "rollout.server.body"
         )
     return Answer(text, reason == "length", tokens[0], cached, tokens[1])
 
