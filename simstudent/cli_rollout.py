@@ -198,8 +198,20 @@ def _recipe_and_run(args: argparse.Namespace, overrides: dict[str, Any]) -> tupl
         )
     if run is not None:
         _say(f"Run: {run}")
+        for line in unlike_training(recipe, run):
+            _say(f"Unlike in training: {line}")
         recipe = _with_stage(recipe, run, overrides)
     return recipe, run
+
+
+def unlike_training(recipe: Recipe, run: Path) -> list[str]:
+    """In what a dialogue of the recipe is not as the run's model knows it: another feedback level, say."""
+    from simstudent.runs import differences, read_recipe, trained
+
+    if not trained(run):
+        return []
+    before, now = (r.dialogue.model_dump(mode="json") for r in (read_recipe(run), recipe))
+    return differences(before, now, "dialogue.")
 
 
 def _with_stage(recipe: Recipe, run: Path, overrides: dict[str, Any]) -> Recipe:

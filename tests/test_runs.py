@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from simstudent.cli_rollout import unlike_training
 from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe, recipe_from_dict
 from simstudent.rollout.folder import read_rollouts
@@ -81,3 +82,13 @@ def test_a_line_that_is_no_rollout_is_named(line: str, tmp_path: Path) -> None:
     (tmp_path / "sft.jsonl").write_text(line + "\n", encoding="utf-8")
     with pytest.raises(SimstudentError, match=r"sft\.jsonl, line 1: not a rollout"):
         read_rollouts(tmp_path)
+
+
+def test_a_recipe_that_shows_dialogues_unlike_those_of_training_is_noticed(tmp_path: Path) -> None:
+    run = create_run(tmp_path, recipe(), {})
+    other = recipe_from_dict({**recipe().to_dict(), "dialogue": {"feedback": "none"}})
+    assert unlike_training(other, run) == [], "nothing was trained"
+    (run / "adapter").mkdir()
+    (run / "adapter" / "adapter_config.json").write_text("{}")
+    assert unlike_training(recipe(), run) == []
+    assert unlike_training(other, run) == ["dialogue.feedback: 'full' -> 'none'"]
