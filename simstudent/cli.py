@@ -12,6 +12,7 @@ from simstudent import __version__
 from simstudent.cli_data import add_parser
 from simstudent.cli_probe import add_parsers as add_probes
 from simstudent.cli_rollout import add_parsers as add_rollouts
+from simstudent.cli_traces import add_parsers as add_traces
 from simstudent.cli_train import add_parsers as add_training
 from simstudent.errors import SimstudentError
 
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     add_training(commands)
     add_rollouts(commands)
     add_probes(commands)
+    add_traces(commands)
     return parser
 
 

@@ -31,7 +31,7 @@ def spread(function: Callable[[Item], Result], items: Sequence[Item], workers: i
     Raises RuntimeError with what a process wrote when it failed.
     """
     if workers is None:
-        workers = min(_cores(), len(items) // WORTH_A_PROCESS)
+        workers = min(cores(), len(items) // WORTH_A_PROCESS)
     if workers < 2:
         return [function(item) for item in items]
     # Each takes every n-th item: long programs are often neighbours.
@@ -66,5 +66,6 @@ def serve() -> None:
     pickle.dump([function(item) for item in items], sys.stdout.buffer)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,205 @@
+"""Which traces are sampled for the behavioural evaluation, from which runs, and what they are set beside."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simstudent.data.load import Data, prepare
+from simstudent.data.records import Trajectory
+from simstudent.data.split import position
+from simstudent.dialogue.traces import block
+from simstudent.errors import SimstudentError
+from simstudent.recipe import Recipe, load_recipe
+from simstudent.rollout.folder import read_settings
+from simstudent.rollout.opening import encoder_of, open_engines
+from simstudent.rollout.traces import TraceSample, TraceStart, open_traces, sample_all, written
+from simstudent.runs import differences, read_manifest, trained, whole_model, write_json, write_lines
+from simstudent.training.students import has_students, load_roster
+
+STUDENTS, ONE, SEVERAL = "students", "training-trace", "training-mean"
+"""Methods that no model plays: the true traces; a training trace of the same title; as many of them as samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A run whose model is sampled. ``name`` is the method; ``weights`` hold an adapter, or the model itself."""
+
+    name: str
+    folder: Path
+    recipe: Recipe
+    weights: Path
+
+    @property
+    def token(self) -> Callable[[str], int] | None:
+        """By student, the token that the model was trained with before everything else; None: with none."""
+        return load_roster(self.weights).token if has_students(self.weights) else None
+
+    @property
+    def adapters(self) -> dict[str, Path]:
+        return {} if whole_model(self.folder) else {self.name: self.weights}
+
+
+def run_behaviour(
+    runs: Sequence[Path],
+    overrides: Mapping[str, Any],
+    *,
+    resume: bool = False,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Sample traces of every run's model for the held-out (student, title) pairs, and return the folder of them.
+
+    ``rollout`` of the first run's recipe, under the ``overrides``, decides split, number, sampling and engine for all.
+    The folder is under the first run. ``resume`` goes on with its newest if the settings are equal. Raises
+    SimstudentError for runs that cannot be compared.
+    """
+    models = _opened(runs, overrides)
+    recipe = models[0].recipe
+    r = recipe.rollout
+    if len(r.temperatures) != 1 or not r.temperatures[0]:
+        raise SimstudentError("traces are sampled at one temperature above 0: set rollout.temperature: 1.0, top_p: 0.9")
+    data = prepare(recipe.data, recipe.seed, say, recipe.grader)
+    _check_data(models, data)
+    held = data.held(r.split)
+    if r.limit is not None:
+        held = tuple(sorted(held, key=lambda t: position(recipe.seed, "behaviour", t.key))[: r.limit])
+    cells = {t.key: cell for cell, part in data.cells.items() for t in part}
+    starts = [
+        TraceStart(t.student, data.assignments[t.assignment], sample=n, cell=cells.get(t.key))
+        for t in held
+        for n in range(r.samples)
+    ]
+    say(f"{len(held):,} traces of {len({t.student for t in held}):,} {r.split} students, {r.samples} samples each")
+    settings = _settings(models, data)
+    folder = _folder(models[0].folder, settings, resume)
+    say(f"Traces: {folder}")
+    write_lines(folder / f"{STUDENTS}.jsonl", (_true(t, data, cells).to_dict() for t in held))
+    _write_baselines(folder, held, data, cells, recipe)
+    asyncio.run(_sample(models, starts, folder, say))
+    return folder
+
+
+def _opened(runs: Sequence[Path], overrides: Mapping[str, Any]) -> list[Trained]:
+    found: list[Trained] = []
+    for run in runs:
+        if not trained(run):
+            raise SimstudentError(f"{run}: no finished training there (simstudent sft RECIPE)")
+        recipe = load_recipe(run / "recipe.yaml", dict(overrides))
+        if recipe.dialogue.format != "trace":
+            raise SimstudentError(
+                f"{run} was trained on dialogues; traces are sampled from models of dialogue.format: trace"
+            )
+        whole = whole_model(run)
+        if whole is not None:
+            recipe = recipe.model_copy(
+                update={"model": recipe.model.model_copy(update={"id": str(whole), "revision": None})}
+            )
+        found.append(Trained(recipe.name, run, recipe, whole or run / "adapter"))
+    names = [m.name for m in found]
+    if len(set(names)) < len(names) or {STUDENTS, ONE, SEVERAL} & set(names):
+        found = [Trained(m.folder.name, m.folder, m.recipe, m.weights) for m in found]
+    return found
+
+
+def _check_data(models: Sequence[Trained], data: Data) -> None:
+    for m in models:
+        theirs = read_manifest(m.folder).get("data_hash")
+        if theirs != data.hash:
+            raise SimstudentError(
+                f"{m.folder} was trained on other data or another split ({theirs}) than {models[0].folder} holds out "
+                f"({data.hash}): what is held out for one may be in the other's training"
+            )
+
+
+def _settings(models: Sequence[Trained], data: Data) -> dict[str, Any]:
+    recipe = models[0].recipe
+    r = recipe.rollout
+    decide = ("split", "limit", "temperature", "top_p", "samples")
+    return {
+        "source": recipe.data.source.kind,
+        "data_hash": data.hash,
+        "seed": recipe.seed,
+        **{name: r.model_dump(mode="json")[name] for name in decide},
+        "models": {m.name: {"run": m.folder.name, "variant": m.recipe.data.variant} for m in models},
+    }
+
+
+def _folder(run: Path, settings: Mapping[str, Any], resume: bool) -> Path:
+    root = run / "behaviour"
+    if resume:
+        olds = sorted(root.glob("*/settings.json"), key=lambda p: p.stat().st_mtime)
+        if not olds:
+            raise SimstudentError(f"nothing to resume: no traces in {root}")
+        changed = differences(read_settings(olds[-1].parent), settings)
+        if changed:
+            raise SimstudentError(
+                f"{olds[-1].parent} cannot be resumed, its settings differ (start anew without --resume):\n  "
+                + "\n  ".join(changed)
+            )
+        return olds[-1].parent
+    folder = root / f"{settings['split']}-n{settings['samples']}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    folder.mkdir(parents=True)
+    write_json(folder / "settings.json", settings)
+    return folder
+
+
+def _true(t: Trajectory, data: Data, cells: Mapping[str, Any], start: TraceStart | None = None) -> TraceSample:
+    """A real trace as a record; with ``start`` as if it were a sample from there."""
+    start = start or TraceStart(t.student, data.assignments[t.assignment], cell=cells.get(t.key))
+    turns = [block(number, state) for number, state in enumerate(t.submissions, 1)]
+    text = "".join(f"{turn.header}{turn.answer}\n" for turn in turns)
+    return written(start, text, "censored" not in t.submissions[-1].more)
+
+
+def _write_baselines(
+    folder: Path, held: Sequence[Trajectory], data: Data, cells: Mapping[str, Any], recipe: Recipe
+) -> None:
+    """For each pair, training traces of the same title, drawn by a seeded hash; of an unseen title, of any."""
+    training = data.sides["train"]
+    by_title: dict[str, list[Trajectory]] = {}
+    for t in training:
+        by_title.setdefault(t.assignment, []).append(t)
+    found: list[TraceSample] = []
+    for t in held:
+        candidates = by_title.get(t.assignment, training)
+        for n in range(recipe.rollout.samples):
+            at = int(position(recipe.seed, "training trace", t.key, str(n)) * len(candidates))
+            start = TraceStart(t.student, data.assignments[t.assignment], sample=n, cell=cells.get(t.key))
+            found.append(_true(candidates[at], data, cells, start))
+    write_lines(folder / f"{ONE}.jsonl", (s.to_dict() for s in found if s.sample == 0))
+    write_lines(folder / f"{SEVERAL}.jsonl", (s.to_dict() for s in found))
+
+
+async def _sample(
+    models: Sequence[Trained], starts: Sequence[TraceStart], folder: Path, say: Callable[[str], None]
+) -> None:
+    """Models that share a base share an engine."""
+    r = models[0].recipe.rollout
+    groups: dict[tuple[str, str | None], list[Trained]] = {}
+    for m in models:
+        groups.setdefault((m.recipe.model.id, m.recipe.model.revision), []).append(m)
+    for group in groups.values():
+        waiting = [(m, todo) for m in group if (todo := open_traces(folder / f"{m.name}.jsonl", starts))]
+        if not waiting:
+            continue
+        adapters = {name: path for m, _ in waiting for name, path in m.adapters.items()}
+        widest = max((m.recipe for m, _ in waiting), key=lambda recipe: recipe.dialogue.window)
+        async with open_engines(widest, adapters, say) as engines:
+            for m, todo in waiting:
+                await sample_all(
+                    folder / f"{m.name}.jsonl",
+                    todo,
+                    engines,
+                    encoder_of(m.recipe, m.folder),
+                    say,
+                    concurrency=r.concurrency * len(engines),
+                    adapter=m.name if m.adapters else None,
+                    seed=m.recipe.seed,
+                    temperature=r.temperatures[0],
+                    top_p=r.top_p,
+                    token=m.token,
+                )
