@@ -16,7 +16,7 @@ from simstudent.dialogue.traces import block
 from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe, load_recipe
 from simstudent.rollout.folder import read_settings
-from simstudent.rollout.opening import encoder_of, open_engines
+from simstudent.rollout.opening import encoder_of, engines_here
 from simstudent.rollout.traces import TraceSample, TraceStart, open_traces, sample_all, written
 from simstudent.runs import differences, read_manifest, trained, whole_model, write_json, write_lines
 from simstudent.training.students import has_students, load_roster
@@ -62,6 +62,8 @@ def run_behaviour(
     r = recipe.rollout
     if len(r.temperatures) != 1 or not r.temperatures[0]:
         raise SimstudentError("traces are sampled at one temperature above 0: set rollout.temperature: 1.0, top_p: 0.9")
+    if r.engine == "openai":
+        raise SimstudentError("a chat server writes no traces: set rollout.engine: vllm or transformers")
     data = prepare(recipe.data, recipe.seed, say, recipe.grader)
     _check_data(models, data)
     held = data.held(r.split)
@@ -188,7 +190,7 @@ async def _sample(
             continue
         adapters = {name: path for m, _ in waiting for name, path in m.adapters.items()}
         widest = max((m.recipe for m, _ in waiting), key=lambda recipe: recipe.dialogue.window)
-        async with open_engines(widest, adapters, say) as engines:
+        async with engines_here(widest, adapters, say) as engines:
             for m, todo in waiting:
                 await sample_all(
                     folder / f"{m.name}.jsonl",

@@ -56,14 +56,15 @@ async def open_engines(
         finally:
             account(server.spending, recipe.rollout.server.prices, folder, say)
         return
-    async with _engines_here(recipe, adapters, say) as engines:
+    async with engines_here(recipe, adapters, say) as engines:
         yield shared_engines(engines, meter)
 
 
 @contextlib.asynccontextmanager
-async def _engines_here(
+async def engines_here(
     recipe: Recipe, adapters: Mapping[str, Path], say: Callable[[str], None]
 ) -> AsyncIterator[Sequence[Engine]]:
+    """The engines on this machine alone, as they are: one, or one for each GPU."""
     r = recipe.rollout
     gpus = count_gpus(r.gpus, r.engine)
     say(f"Starting the {r.engine} engine with {recipe.model.id}" + (f" on {gpus} GPUs" if gpus > 1 else ""))
