@@ -1,9 +1,11 @@
-"""The details as Markdown: populations, comparisons, temperatures and strata. Each gives (table, how to read it)."""
+"""The details as tables: populations, comparisons, temperatures and strata."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from simstudent.evaluation.metrics import Figures
-from simstudent.evaluation.numbers import number, shown, table
+from simstudent.evaluation.numbers import Section, number, section, shown
 from simstudent.evaluation.realism import Realism
 from simstudent.evaluation.strata import Stratum
 
@@ -13,7 +15,7 @@ BY = {
     "length": "By the length of the student's trajectory",
     "program_lines": "By the lines of the student's last program before the start",
 }
-"""The strata in the tables; those by assignment are many and stand in figures.csv."""
+"""The strata in the tables of a rollout folder; those by assignment are many and stand in figures.csv."""
 
 
 POPULATION_HEADINGS = (
@@ -32,7 +34,7 @@ def population_cells(found: Realism) -> list[str]:
     ]
 
 
-def realism(figures: Figures) -> tuple[str, str]:
+def realism(figures: Figures) -> Section:
     """A row a method and population."""
     rows = [
         [method.method, name, *population_cells(found)]
@@ -47,10 +49,10 @@ def realism(figures: Figures) -> tuple[str, str]:
         "Told apart: half to half is above that. Compare half to half with the floor, not the distance: with fewer "
         "students all distances are larger."
     )
-    return (table(headings, rows), reading) if rows else ("", "")
+    return section("populations", "All distances of the populations", headings, rows, reading)
 
 
-def comparisons(figures: Figures) -> tuple[str, str]:
+def comparisons(figures: Figures) -> Section:
     """A row a measure and pair of methods."""
     rows = [
         [
@@ -67,10 +69,10 @@ def comparisons(figures: Figures) -> tuple[str, str]:
         "Steps that both methods cover. p: two-sided, signs of whole students' differences flipped at random (all "
         "patterns where they are few); Holm: corrected for the number of pairs in a measure."
     )
-    return (table(headings, rows), reading) if rows else ("", "")
+    return section("comparisons", "Methods compared on the same steps", headings, rows, reading)
 
 
-def calibration(figures: Figures) -> tuple[str, str]:
+def calibration(figures: Figures) -> Section:
     """A row a method and temperature."""
     rows = [
         [
@@ -84,18 +86,21 @@ def calibration(figures: Figures) -> tuple[str, str]:
     reading = (
         "Distance: the sum of both, without signs. Choose a temperature on validation students, not on the test's."
     )
-    return (table(headings, rows), reading) if rows else ("", "")
+    return section("temperatures", "Temperatures", headings, rows, reading)
 
 
-def strata(figures: Figures) -> list[tuple[str, str, str]]:
-    """A section a kind of stratum: title, table, reading."""
-    found = []
-    for by, title in BY.items():
-        rows = [[m.method, *_stratum(s)] for m in figures.methods for s in m.strata if s.by == by]
-        headings = ("method", "stratum", "rollouts", "steps", "Cov", "GP", "CB", "skill GP", "copies", "solved")
-        if rows:
-            found.append((title, table((*headings, "students solve"), rows), ""))
-    return found
+def strata(figures: Figures, by: Mapping[str, str] = BY) -> list[Section]:
+    """A section a kind of stratum."""
+    headings = ("method", "stratum", "rollouts", "steps", "Cov", "GP", "CB", "skill GP", "copies", "solved")
+    return [
+        section(
+            f"by-{name.replace('_', '-')}",
+            title,
+            (*headings, "students solve"),
+            [[m.method, *_stratum(s)] for m in figures.methods for s in m.strata if s.by == name],
+        )
+        for name, title in by.items()
+    ]
 
 
 def _stratum(s: Stratum) -> list[str]:

@@ -59,6 +59,9 @@ def _of_method(m: MethodFigures) -> Iterator[tuple[str, str, str, Estimate]]:
         for part in ("simulated", "real", "halves", "floor", "floor_high"):
             n = found.distance
             yield "realism", name, part, Estimate(getattr(found, part), n.pairs, n.students, None)
+    for name, both in m.curves.items():
+        for side, points in (("simulated", both.simulated), ("real", both.real)):
+            yield from (("curve", name, f"{side} {at}", figure) for at, figure in enumerate(points, 1))
     for s in m.strata:
         named = {**s.means, "skill grade_proximity": s.skill, "solved_within_steps": s.solved}
         named["student_solved_within_steps"] = s.student_solved

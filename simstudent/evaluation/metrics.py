@@ -22,6 +22,7 @@ import numpy as np
 from simstudent.errors import SimstudentError
 from simstudent.evaluation.calibration import Calibration, calibrations
 from simstudent.evaluation.comparison import Comparison, comparisons
+from simstudent.evaluation.curves import Curve, curves
 from simstudent.evaluation.realism import Realism, realism
 from simstudent.evaluation.statistics import (
     LEVEL,
@@ -87,6 +88,7 @@ class MethodFigures:
     ``paper``, ``degradation``: the paper's table. ``micro``: means over all values. ``by_step``: a curve per
     measure, its first entry being step 1. ``skill``: empty when the baseline is absent, or for the baseline.
     ``realism``: distances to the real students as a population, by name. ``strata``: figures of parts of the starts.
+    ``curves``: of the population beside the real one, by name.
     """
 
     method: str
@@ -98,6 +100,7 @@ class MethodFigures:
     skill: Mapping[str, Skill]
     realism: Mapping[str, Realism]
     strata: tuple[Stratum, ...]
+    curves: Mapping[str, Curve]
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +212,7 @@ def _figures(counts: Counts, own: Evidence, baseline: Evidence | None, resamples
         skill={m: _skill(sample, m) for m in differences},
         realism=realism(own, resamples=resamples, seed=seed),
         strata=strata(own, differences.get("grade_proximity"), resamples=resamples, seed=seed),
+        curves=curves(own, resamples=resamples, seed=seed),
     )
 
 

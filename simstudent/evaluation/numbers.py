@@ -1,8 +1,9 @@
-"""How a figure is written: three digits, the interval in brackets, a dash where there is none."""
+"""How a figure is written: three digits, the interval in brackets, a dash where there is none; and tables of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from simstudent.evaluation.statistics import Estimate
 
@@ -32,6 +33,26 @@ def shown(figure: Estimate | None, signed: bool = False) -> str:
 
 def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A table for people. ``key``: what documents call it; ``reading``: how to read it, "" where that is plain."""
+
+    key: str
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    reading: str = ""
+
+    @property
+    def markdown(self) -> str:
+        """Title, table and reading."""
+        return "\n\n".join(filter(None, (f"### {self.title}", table(self.headings, self.rows), self.reading)))
+
+
+def section(key: str, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], reading: str = "") -> Section:
+    return Section(key, title, tuple(headings), tuple(tuple(row) for row in rows), reading)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

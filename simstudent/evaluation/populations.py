@@ -60,8 +60,8 @@ def populations(own: Evidence) -> dict[str, Population]:
         "edit size": _sizes(own, "edit", "KS"),
         "edit size in characters": _sizes(own, "edit", "Wasserstein"),
         "solved by step": _solved(own),
-        "attempts to success": _attempts(own),
-        "grade progression": _progression(own),
+        "attempts to success": attempts(own),
+        "grade progression": progression(own),
         "grades": _sizes(own, "grade", "KS"),
         "mean grade": _means(own, sizes["grade"], sizes["student_grade"]),
         "error types by stage": _errors(own),
@@ -159,7 +159,7 @@ def _solved(own: Evidence) -> Population | None:
     return Population(found.kind, found.simulated, found.real, found.n / steps, found.distance, shown)
 
 
-def _attempts(own: Evidence) -> Population | None:
+def attempts(own: Evidence) -> Population | None:
     """Steps to full marks, censored: who gives up, or whose student has no further submission, is no longer seen."""
     solved, real = own.wholes.values["solved_at"], own.wholes.values["student_solved_at"]
     known = ~np.isnan(solved - real)
@@ -185,15 +185,18 @@ def _positions(own: Evidence, parts: int) -> Codes:
     return np.asarray((parts * (starts + own.steps.k) - 1) // length).clip(0, parts - 1)
 
 
-def _progression(own: Evidence) -> Population | None:
-    """Mean grades over the normalised position. Who solved the task keeps full marks while the student goes on."""
+def progression(own: Evidence, points: int = POSITIONS) -> Population | None:
+    """Mean grades over the normalised position, in equal parts.
+
+    Who solved the task keeps full marks while the student goes on.
+    """
     steps, wholes = own.steps, own.wholes
     solved = wholes.values["solved_at"][steps.rollout]
     after = (steps.values["coverage"] == 0) & (solved > 0)
     simulated = np.where(after, 1.0, steps.sizes["grade"])
     real = wholes.grades[steps.rollout, steps.k - 1] if len(steps.k) else steps.sizes["grade"]
-    place = _positions(own, POSITIONS)
-    return _curve(own, simulated, real, own.step_student, place, POSITIONS, "mean difference of curves")
+    place = _positions(own, points)
+    return _curve(own, simulated, real, own.step_student, place, points, "mean difference of curves")
 
 
 def _errors(own: Evidence) -> Population | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from simstudent.evaluation.details import calibration, comparisons, realism, strata
 from simstudent.evaluation.metrics import Figures, MethodFigures
-from simstudent.evaluation.numbers import number, parts, shown, table
+from simstudent.evaluation.numbers import Section, number, parts, section, shown
 from simstudent.evaluation.realism import Realism
 from simstudent.evaluation.statistics import Estimate
 
@@ -156,14 +157,15 @@ def _distance(found: Realism | None) -> Text:
     )
 
 
-def _short(figures: Figures) -> str:
-    """The terminal's second table as Markdown."""
+def _short(figures: Figures) -> Section:
+    """The terminal's second table."""
 
     def cell(found: Text) -> str:
         return " [".join(found.plain.split("\n")) + ("]" if "\n" in found.plain else "")
 
     rows = [[m.method, *(cell(_distance(m.realism.get(n))) for n in SHORT)] for m in figures.methods if m.realism]
-    return table(["method", *SHORT], rows) if rows else ""
+    title = "How far the simulated population is from real students"
+    return section("realism", title, ["method", *SHORT], rows, _HALVES)
 
 
 def _empty(title: str, caption: str, headings: Sequence[str]) -> Table:
@@ -187,39 +189,47 @@ def students_row(figures: Figures) -> list[str]:
     return cells
 
 
-def to_markdown(figures: Figures) -> str:
-    """All figures of all methods as Markdown tables: the headline, realism, comparisons, and the details."""
+def sections(figures: Figures) -> list[Section]:
+    """All figures of all methods as tables: the headline, realism, comparisons, and the details; none without rows."""
     reading = _READING.format(resamples=figures.resamples, baseline=figures.baseline)
-    headline = _markdown(figures, HEADLINE, [STUDENTS, *students_row(figures)])
-    short = _short(figures)
-    sections = [
-        ("Headline", headline, reading),
-        ("How far the simulated population is from real students", short, _HALVES if short else ""),
-        ("Temperatures", *calibration(figures)),
-        ("All distances of the populations", *realism(figures)),
-        ("Methods compared on the same steps", *comparisons(figures)),
-        ("As Koutcheme, Leinonen and Hellas (EDM 2026) aggregate", _markdown(figures, PAPER), _CURVES),
-        ("Behaviour", _markdown(figures, BEHAVIOUR), "Means over covered pairs; solved and gave up: over rollouts."),
-        ("Agreement with the student's next submission", _markdown(figures, AGREEMENT), "Means over covered pairs."),
-        ("CodeBLEU and its parts", _markdown(figures, PARTS), "") if figures.codebleu else ("", "", ""),
-        ("Edits", _markdown(figures, EDITS), "Characters deleted and inserted since the previous program, mean."),
-        ("Sizes of programs", _markdown(figures, STYLE), "Simulated minus the student's, mean: signed and absolute."),
+    curves = "As Koutcheme, Leinonen and Hellas (EDM 2026) aggregate"
+    pairs = "Means over covered pairs."
+    headline = _by_method(figures, "headline", "Headline", HEADLINE, reading)
+    found = [
+        replace(headline, rows=(*headline.rows, (STUDENTS, *students_row(figures)))),
+        _short(figures),
+        calibration(figures),
+        realism(figures),
+        comparisons(figures),
+        _by_method(figures, "paper", curves, PAPER, _CURVES),
+        _by_method(figures, "behaviour", "Behaviour", BEHAVIOUR, f"{pairs[:-1]}; solved and gave up: over rollouts."),
+        _by_method(figures, "agreement", "Agreement with the student's next submission", AGREEMENT, pairs),
+        *([_by_method(figures, "codebleu", "CodeBLEU and its parts", PARTS)] if figures.codebleu else []),
+        _by_method(
+            figures, "edits", "Edits", EDITS, "Characters deleted and inserted since the previous program, mean."
+        ),
+        _by_method(
+            figures, "sizes", "Sizes of programs", STYLE, "Simulated minus the student's, mean: signed and absolute."
+        ),
         *strata(figures),
-        ("What the figures rest on", _counts(figures), ""),
+        _counts(figures),
     ]
-    return (
-        "\n\n".join("\n\n".join(filter(None, (f"### {title}", *body))) for title, *body in sections if any(body)) + "\n"
-    )
+    return [s for s in found if s.rows]
 
 
-def _markdown(figures: Figures, columns: Sequence[Column], last: Sequence[str] | None = None) -> str:
+def to_markdown(figures: Figures) -> str:
+    """All of ``sections`` as Markdown."""
+    return "\n\n".join(s.markdown for s in sections(figures)) + "\n"
+
+
+def _by_method(figures: Figures, key: str, title: str, columns: Sequence[Column], reading: str = "") -> Section:
     rows = [
         [method.method, *(shown(figure(method), signed) for _, figure, signed in columns)] for method in figures.methods
     ]
-    return table(["method", *(heading for heading, _, _ in columns)], [*rows, last] if last else rows)
+    return section(key, title, ["method", *(heading for heading, _, _ in columns)], rows, reading)
 
 
-def _counts(figures: Figures) -> str:
+def _counts(figures: Figures) -> Section:
     names = ("rollouts", "errors", "students", "assignments", "steps", "covered", "no_code", "truncated")
     rows = []
     for method in figures.methods:
@@ -230,4 +240,4 @@ def _counts(figures: Figures) -> str:
         *("rollouts", "left out (errors)", "students", "assignments", "steps", "covered (GP)"),
         *("no program", "cut off", "pairs for CB", "pairs for skill GP"),
     )
-    return table(["method", *headings], rows)
+    return section("counts", "What the figures rest on", ["method", *headings], rows)
