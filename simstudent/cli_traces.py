@@ -26,6 +26,7 @@ def add_parsers(commands: Any) -> None:
     sub.add_argument("--top-p", type=float, help="nucleus; over the recipe's (the paper: 0.9)")
     sub.add_argument("--engine", choices=["transformers", "vllm"], help="over the recipe's")
     sub.add_argument("--keywords", metavar="WORD,...", help="words counted in last programs, over the language's own")
+    sub.add_argument("--execute", action="store_true", help="run last programs (Pencil Code), or compile them (Python)")
     sub.add_argument("--resamples", type=int, default=2000, metavar="N", help="bootstrap resamples (default 2000)")
     sub.add_argument("--resume", action="store_true", help="go on with the newest traces of the same settings")
 
@@ -52,15 +53,17 @@ def _behaviour(args: argparse.Namespace) -> None:
             if (value := getattr(args, name)) is not None
         }
         folder = run_behaviour(folders, overrides, resume=args.resume, say=_say)
-    _report(folder, args.resamples, tuple(args.keywords.split(",")) if args.keywords else None)
+    words = tuple(word.strip() for word in args.keywords.split(",") if word.strip()) if args.keywords else None
+    _report(folder, args.resamples, words, args.execute)
 
 
-def _report(folder: Path, resamples: int, keywords: tuple[str, ...] | None) -> None:
+def _report(folder: Path, resamples: int, keywords: tuple[str, ...] | None, execute: bool) -> None:
     """Figures of a folder of traces: behaviour.json, behaviour.csv, behaviour.md, two pictures, and the headline."""
     import importlib.util
 
     from simstudent.evaluation.behaviour import behaviour
     from simstudent.evaluation.behaviour_columns import generated, pairs_of
+    from simstudent.evaluation.behaviour_runs import executed
     from simstudent.evaluation.behaviour_tables import headline, to_csv, to_json, to_markdown
     from simstudent.rollout.behaviour import STUDENTS
     from simstudent.rollout.traces import read_traces
@@ -72,8 +75,11 @@ def _report(folder: Path, resamples: int, keywords: tuple[str, ...] | None) -> N
     )
     if not true or not paths:
         raise SimstudentError(f"no traces in {folder} (expected {STUDENTS}.jsonl and one file for each method)")
-    pairs = pairs_of(true, keywords)
-    found = behaviour(pairs, [generated(p.stem, read_traces(p), pairs, keywords) for p in paths], resamples=resamples)
+    methods = {p.stem: read_traces(p) for p in paths}
+    outcomes = executed([*true, *(s for samples in methods.values() for s in samples)]) if execute else None
+    pairs = pairs_of(true, keywords, outcomes)
+    columns = [generated(name, samples, pairs, keywords, outcomes) for name, samples in methods.items()]
+    found = behaviour(pairs, columns, resamples=resamples)
     write_json(folder / "behaviour.json", to_json(found))
     (folder / "behaviour.csv").write_text(to_csv(found), encoding="utf-8")
     (folder / "behaviour.md").write_text(to_markdown(found), encoding="utf-8")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from simstudent.evaluation import behaviour_published
 from simstudent.evaluation.behaviour_properties import Properties, properties
+from simstudent.evaluation.behaviour_runs import Outcomes, with_outcome
 from simstudent.evaluation.spread import cores, spread
 from simstudent.evaluation.statistics import Array
 from simstudent.rollout.traces import TraceSample
@@ -69,18 +70,29 @@ def measured(item: tuple[TraceSample, tuple[str, ...] | None]) -> Properties | N
     return {**ours, **{f"{PUBLISHED}{name}": value for name, value in theirs.items()}}
 
 
-def _measured(samples: Sequence[TraceSample], keywords: tuple[str, ...] | None) -> list[Properties | None]:
+def _measured(
+    samples: Sequence[TraceSample], keywords: tuple[str, ...] | None, outcomes: Outcomes | None
+) -> list[Properties | None]:
     # Milliseconds each: a thousand of them are worth a process.
     workers = max(1, min(cores(), len(samples) // 1000))
-    return spread(measured, [(s, keywords) for s in samples], workers)
+    found = spread(measured, [(s, keywords) for s in samples], workers)
+    if outcomes is None:
+        return found
+    both = zip(found, samples, strict=True)
+    return [None if values is None else with_outcome(values, s, outcomes) for values, s in both]
 
 
-def pairs_of(students: Sequence[TraceSample], keywords: tuple[str, ...] | None = None) -> Pairs:
-    """The pairs of true traces, in the order of their keys. Raises ValueError for none."""
+def pairs_of(
+    students: Sequence[TraceSample], keywords: tuple[str, ...] | None = None, outcomes: Outcomes | None = None
+) -> Pairs:
+    """The pairs of true traces, in the order of their keys. Raises ValueError for none.
+
+    ``keywords``: counted in last programs, over the language's own. ``outcomes``: whether last programs run.
+    """
     held = sorted((s for s in students if s.trace.programs), key=lambda s: (s.student, s.assignment))
     if not held:
         raise ValueError("no true trace to compare with")
-    found = _measured(held, keywords)
+    found = _measured(held, keywords, outcomes)
     names = {s.student: n for n, s in reversed(list(enumerate(held)))}
     titles = {s.assignment: n for n, s in reversed(list(enumerate(held)))}
     return Pairs(
@@ -88,7 +100,10 @@ def pairs_of(students: Sequence[TraceSample], keywords: tuple[str, ...] | None =
         _numbers([names[s.student] for s in held]),
         _numbers([titles[s.assignment] for s in held]),
         tuple(s.cell for s in held),
-        {name: np.array([p[name] for p in found if p is not None], dtype=np.float64) for name in found[0] or {}},
+        {
+            name: np.array([p.get(name, math.nan) for p in found if p is not None], dtype=np.float64)
+            for name in dict.fromkeys(name for p in found for name in p or ())
+        },
         tuple(s.trace.programs[-1] for s in held),
     )
 
@@ -99,12 +114,16 @@ def _numbers(values: Sequence[int]) -> NDArray[np.int64]:
 
 
 def generated(
-    method: str, samples: Sequence[TraceSample], pairs: Pairs, keywords: tuple[str, ...] | None = None
+    method: str,
+    samples: Sequence[TraceSample],
+    pairs: Pairs,
+    keywords: tuple[str, ...] | None = None,
+    outcomes: Outcomes | None = None,
 ) -> Generated:
-    """A method's traces in columns; those of other pairs are left out."""
+    """A method's traces in columns; those of other pairs are left out. The rest is as for `pairs_of`."""
     place = {key: n for n, key in enumerate(pairs.keys)}
     own = [s for s in samples if (s.student, s.assignment) in place]
-    found = _measured(own, keywords)
+    found = _measured(own, keywords, outcomes)
     columns = {name: np.full((len(pairs.keys), _most(own)), math.nan) for name in pairs.truth}
     finals: list[list[str]] = [[] for _ in pairs.keys]
     for sample, values in sorted(zip(own, found, strict=True), key=lambda both: both[0].sample):

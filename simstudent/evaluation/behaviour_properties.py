@@ -50,7 +50,7 @@ SYNTAX: Mapping[str, Syntax] = {
 
 OF_THE_END = frozenset(
     {"states", "seconds", "active_seconds", "backtracking", "distance_to_end", "first_to_last", "year"}
-    | {"last_lines", "last_characters", "last_comments", "last_functions", "last_colours", "last_runs", "last_grade"}
+    | {"last_lines", "last_characters", "last_comments", "last_functions", "last_colours"}
 )
 """Properties that say something only of a trace whose end is known; ``last_word_...`` are too."""
 

@@ -14,6 +14,7 @@ from simstudent.data.records import Assignment
 from simstudent.evaluation import behaviour_bootstrap as bootstrap
 from simstudent.evaluation.behaviour import Behaviour, behaviour
 from simstudent.evaluation.behaviour_columns import PUBLISHED, generated, pairs_of
+from simstudent.evaluation.behaviour_runs import executed
 from simstudent.evaluation.behaviour_tables import to_csv, to_json, to_markdown
 from simstudent.rollout.traces import TraceSample, TraceStart, written
 
@@ -132,3 +133,23 @@ def test_everything_is_written() -> None:
     ]
     assert float(row["value"]) == pytest.approx(-1)
     assert json.loads(json.dumps(to_json(found), allow_nan=False))["pairs"] == 12
+
+
+def test_whether_last_programs_run_is_known_of_whole_traces_only() -> None:
+    good = TraceStart("s1", Assignment("add", ""))
+    bad, cut = TraceStart("s2", Assignment("add", "")), TraceStart("s3", Assignment("add", ""))
+    header = "CODE 1 (2021-03-04 10:00:00):\n"
+    made = [
+        written(good, f"{header}x = 1\n", True),
+        written(bad, f"{header}x =\n", True),
+        written(cut, f"{header}x = 1\n", False),
+    ]
+    outcomes = executed(made)
+    assert outcomes == {("python", "x = 1"): 1.0, ("python", "x ="): 0.0}
+    pairs = pairs_of(made[:2], outcomes=outcomes)
+    assert list(pairs.truth["last_compiles"]) == [1, 0]
+    method = generated(
+        "m", [written(good, f"{header}x = " + "1" * 1100, True)], pairs, outcomes={("python", "x = " + "1" * 1100): 1.0}
+    )
+    assert method.means["last_compiles"][0] == 1
+    assert math.isnan(method.means["last_compiles_not_cut"][0])
