@@ -96,6 +96,8 @@ def _pairs(args: argparse.Namespace) -> None:
     from simstudent.training.pairs import pair_record
 
     recipe = load_recipe(args.recipe)
+    if recipe.dialogue.format == "trace":
+        raise SimstudentError("pairs are made of answers in dialogues (dialogue.format: chat)")
     if args.to and not Path(args.to).absolute().parent.is_dir():
         raise SimstudentError(f"--to {args.to}: there is no folder {Path(args.to).absolute().parent}; make it first")
     made = examples(recipe, _say)

@@ -28,6 +28,7 @@ def draw(found: Behaviour, folder: Path) -> list[Path]:
         figure, axes = pyplot.subplots(figsize=(8, height), layout="constrained")
         paint(axes, methods, names)
         axes.set_yticks(range(len(names)), [n.replace("_", " ") for n in names])
+        axes.margins(y=0.01)
         axes.invert_yaxis()
         axes.axvline(0, color="black", linewidth=0.8)
         axes.grid(axis="x", alpha=0.3)
@@ -80,4 +81,7 @@ def _means(axes: Any, methods: Sequence[MethodFigures], names: Sequence[str]) ->
         error = [(f.mean_se or 0) / (f.true_se or 1) for _, f in found]
         axes.barh(places, values, 0.8 / len(methods), xerr=error, label=m.method, error_kw={"linewidth": 0.8})
     axes.set_xscale("symlog", linthresh=5)
-    axes.set_xlabel("generated minus true mean, in standard errors of the true mean (whiskers: one of the generated)")
+    low, high = axes.get_xlim()
+    ticks = [t for t in (-100, -30, -10, -5, -2, 0, 2, 5, 10, 30, 100) if low <= t <= high]
+    axes.set_xticks(ticks, [f"{t:+d}" if t else "0" for t in ticks])
+    axes.set_xlabel("generated minus true mean, in standard errors of the true mean\n(whiskers: one of the generated)")
