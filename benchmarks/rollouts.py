@@ -34,7 +34,7 @@ from simstudent.dialogue.encode import Encoder, make_encoder
 from simstudent.recipe import Recipe, load_recipe
 from simstudent.rollout.engine import Completion, Engine, Sampling
 from simstudent.rollout.meter import Meter
-from simstudent.rollout.opening import open_engines
+from simstudent.rollout.opening import engines_here
 from simstudent.rollout.records import Rollout
 from simstudent.rollout.run import prepare_simulation
 from simstudent.rollout.schedule import Job, run_jobs, spread
@@ -260,7 +260,7 @@ async def run(args: argparse.Namespace) -> None:
     methods: list[str | None] = [None, *adapters]
     results: list[dict[str, Any]] = []
     began = time.monotonic()
-    async with open_engines(recipe, adapters, print) as engines:
+    async with engines_here(recipe, adapters, print) as engines:
         print(f"Engine started in {time.monotonic() - began:.1f} s", flush=True)
 
         async def once(loop: Any, chosen: Sequence[str | None], starts: Sequence[Start], drawn: Shares) -> Any:
