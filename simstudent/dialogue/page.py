@@ -77,7 +77,8 @@ def _messages(dialogue: Dialogue, segments: Sequence[Segment], encoder: Encoder,
                 _answer(encoder.decode(u.ids)) if u.part == "earlier" else _prose(encoder.decode(u.ids), u.part)
                 for u in user
             )
-            label = "assignment" if opens else _answerer(dialogue.turns, user[0].turn)
+            told = "state" if encoder.traces else _answerer(dialogue.turns, user[0].turn)
+            label = ("title" if encoder.traces else "assignment") if opens else told
             yield _bubble("user", label, sum(len(u.ids) for u in user), words)
             yield cut if opens else ""
             user = []
@@ -87,15 +88,18 @@ def _messages(dialogue: Dialogue, segments: Sequence[Segment], encoder: Encoder,
             yield _bubble("system", "system", len(s.ids), _prose(encoder.decode(s.ids)))
         else:
             assert s.turn is not None
-            body = _answer(encoder.decode(s.ids[:-1])) + f"<i class=end>{text(encoder.decode(s.ids[-1:]))}</i>"
+            words = encoder.decode(s.ids[:-1])
+            # A trace's programs stand there as they are, without a fence.
+            body = f"<pre><code>{_highlighted(words)}</code></pre>" if encoder.traces and words else _answer(words)
+            body += f"<i class=end>{text(encoder.decode(s.ids[-1:]))}</i>"
             label = _label(dialogue.turns, s.turn) + ("" if s.trained else " (context)")
             yield _bubble("student trained" if s.trained else "student", label, len(s.ids), body)
 
 
 def _label(turns: Sequence[Turn], number: int) -> str:
     kind = turns[number].kind
-    if kind in ("words", "give_up"):
-        return {"words": "student says", "give_up": "student gives up"}[kind]
+    if kind in ("words", "give_up", "end"):
+        return {"words": "student says", "give_up": "student gives up", "end": "the end"}[kind]
     count = sum(t.has_program for t in turns[: number + 1])
     return f"student, submission {count}" if kind == "program" else f"student, request for a hint {count}"
 
