@@ -26,8 +26,8 @@ README = """# A synthetic class
 **{notice}** Made by {by} (model: {model}, method: {method}, run: {run}, seed {seed}) on {date}.
 
 {students} artificial students, {works} trajectories, {attempts} submissions, {assignments} assignments. Trajectories
-solved: {solved}; ended by giving up: {gave_up}; ended when patience did: {patience}; left out, because the engine or
-the graders failed: {failed}.
+solved: {solved}; ended by giving up: {gave_up}; ended with the attempts that were allowed: {patience}; left out,
+because the engine or the graders failed: {failed}.
 
 * `progsnap2/`: ProgSnap2. `Submit` is a submission with its `Score`, `X-GiveUp` a student's giving up. The columns
   `X-Generated...` say of each row that it is generated.
