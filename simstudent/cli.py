@@ -11,6 +11,7 @@ from pathlib import Path
 from simstudent import __version__
 from simstudent.cli_data import add_parser
 from simstudent.cli_probe import add_parsers as add_probes
+from simstudent.cli_report import add_parsers as add_report
 from simstudent.cli_rollout import add_parsers as add_rollouts
 from simstudent.cli_traces import add_parsers as add_traces
 from simstudent.cli_train import add_parsers as add_training
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_training(commands)
     add_rollouts(commands)
+    add_report(commands)
     add_probes(commands)
     add_traces(commands)
     return parser

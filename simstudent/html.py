@@ -8,6 +8,7 @@ from simstudent.dialogue.printable import printable
 
 STYLE = """
 :root{color-scheme:light dark;--line:#8884;--soft:#8881}
+html{background:Canvas;color:CanvasText}
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
 table{border-collapse:collapse;width:100%}

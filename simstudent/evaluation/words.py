@@ -93,11 +93,11 @@ def _about(method: MethodFigures) -> list[str]:
         skill = method.skill["grade_proximity"]
         lines.append(
             f"{name}: GP {shown(gp)}. A simulator that copies the last program scores {shown(skill.baseline)} on the "
-            f"same pairs; the difference is {shown(skill.difference, True)}: {_verdict(skill.difference)}."
+            f"same pairs; the difference is {shown(skill.difference, True)}: {verdict(skill.difference)}."
         )
         others = (("CodeBLEU", "codebleu"), ("outcome per test", "test_agreement"))
         told = [
-            f"{label} {shown(d, True)}, {_verdict(d)}"
+            f"{label} {shown(d, True)}, {verdict(d)}"
             for label, measure in others
             if (d := method.skill[measure].difference).value is not None
         ]
@@ -141,7 +141,7 @@ def _temperatures(calibration: Calibration) -> str:
     )
 
 
-def _verdict(difference: Estimate) -> str:
+def verdict(difference: Estimate) -> str:
     """Whether a method beats copying, in words; only an interval wholly on one side of 0 counts."""
     if difference.value is None:
         return "no pair to compare"
