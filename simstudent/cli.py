@@ -13,6 +13,7 @@ from simstudent.cli_data import add_parser
 from simstudent.cli_probe import add_parsers as add_probes
 from simstudent.cli_report import add_parsers as add_report
 from simstudent.cli_rollout import add_parsers as add_rollouts
+from simstudent.cli_students import add_parsers as add_students
 from simstudent.cli_traces import add_parsers as add_traces
 from simstudent.cli_train import add_parsers as add_training
 from simstudent.errors import SimstudentError
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     add_report(commands)
     add_probes(commands)
     add_traces(commands)
+    add_students(commands)
     return parser
 
 

@@ -21,6 +21,7 @@ from simstudent.rollout.methods import Played
 from simstudent.rollout.sharing import SharedEngine, shared_engines
 from simstudent.rollout.simulate import Student, language_model
 from simstudent.runs import write_json
+from simstudent.training.models import resolve_model
 from simstudent.training.students import has_students, load_roster
 
 Player = SharedEngine | ChatServer
@@ -114,14 +115,14 @@ def player(
         )
     else:
         sampling = Sampling(own.stop_ids, most, p.temperature, r.top_p)
-        token = _token(adapters.get(p.adapter or ""))
+        token = _token(adapters[p.adapter] if p.adapter else Path(resolve_model(recipe.model.id)))
         student = language_model(engine, own, sampling, adapter=p.adapter, seed=seed, look=look, token=token)
     return with_examples(student, few_shot(shown, r.few_shot, own, seed)) if p.method == "base-fewshot" else student
 
 
-def _token(adapter: Path | None) -> Callable[[str], int] | None:
-    """By student, the token that the adapter was trained with before everything else; None: with none."""
-    return load_roster(adapter).token if adapter is not None and has_students(adapter) else None
+def _token(folder: Path) -> Callable[[str], int] | None:
+    """By student, the token that adapter or model was trained with before everything else; None: with none."""
+    return load_roster(folder).token if has_students(folder) else None
 
 
 def count_gpus(wanted: int | Literal["auto"], engine: str) -> int:

@@ -48,14 +48,19 @@ class Simulation:
     settings: dict[str, Any]
 
 
-def prepare_simulation(recipe: Recipe, pool: Pool, say: Callable[[str], None]) -> Simulation:
-    """Read the recipe's split, grade it, and lay out the starts. Raises SimstudentError when there is none."""
+def prepare_simulation(
+    recipe: Recipe, pool: Pool, say: Callable[[str], None], only: frozenset[str] | None = None
+) -> Simulation:
+    """Read the recipe's split, grade it, and lay out the starts. Raises SimstudentError when there is none.
+
+    ``only``: the keys of the trajectories to start from, instead of all.
+    """
     if recipe.dialogue.format == "trace":
         raise SimstudentError("a trace model is not asked step by step: simstudent behaviour RUN samples its traces")
     r = recipe.rollout
     data = prepare(recipe.data, recipe.seed, grader=recipe.grader)
     assignments = regrade.limited(data.assignments, recipe.grader)
-    held = data.held(r.split)
+    held = tuple(t for t in data.held(r.split) if only is None or t.key in only)
     untested = sorted({t.assignment for t in held if assignments[t.assignment].problem is None})
     if untested:
         raise SimstudentError(f"rollouts need tests; these assignments have none: {', '.join(untested[:5])}")
@@ -110,6 +115,7 @@ def run_rollouts(
     root: Path,
     more: Mapping[str, Path] | None = None,
     resume: bool = False,
+    only: frozenset[str] | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Roll out every method of the recipe into a folder under ``run`` and return that folder.
@@ -117,7 +123,7 @@ def run_rollouts(
     Adapters are those of the run and of the runs it started from (SFT before DPO, say); ``more`` are further adapters
     by the name of a method. Without a ``run`` (methods that need no training) a run folder is made under ``root``.
     ``resume`` goes on with the newest rollouts if their settings are equal: finished rollouts are kept, failed ones
-    redone.
+    redone. ``only``: the trajectories (by key) to start from, instead of all of the split.
     """
     _check_server(recipe, more or {})
     trained = {**({} if run is None else adapters(run)), **(more or {})}
@@ -125,7 +131,7 @@ def run_rollouts(
     models = played(methods, trained, recipe.rollout.temperatures, f"{run or 'this recipe'}")
     used = {p.adapter: trained[p.adapter] for p in models if p.adapter is not None}
     with regrade.open_pool(recipe.grader) as pool:
-        simulation = prepare_simulation(recipe, pool, say)
+        simulation = prepare_simulation(recipe, pool, say, only)
         if run is None:
             run = create_run(root, recipe, {"trained": False})
         if used:

@@ -29,7 +29,7 @@ def keep_most_skilful(recipe: Recipe, run: Path, say: Callable[[str], None]) -> 
     from simstudent.rollout.folder import read_rollouts
     from simstudent.rollout.run import run_rollouts
 
-    _free_device()
+    free_device()
     folders = sorted((run / "checkpoints").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
     rollout = recipe.rollout.model_copy(
         update={
@@ -58,7 +58,7 @@ def keep_most_skilful(recipe: Recipe, run: Path, say: Callable[[str], None]) -> 
     return best
 
 
-def _free_device() -> None:
+def free_device() -> None:
     """Let go of the trainer's memory: the rollout engine needs it."""
     gc.collect()
     import torch
