@@ -1,4 +1,4 @@
-"""``simstudent rollout | simulate | evaluate``."""
+"""``simstudent rollout | merge | simulate | evaluate``."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def add_parsers(commands: Any) -> None:
     sub.add_argument("--samples", type=_positive, help="simulations per start (with a temperature)")
     sub.add_argument("--run", metavar="DIR", dest="run_folder", help="this run folder, not the newest")
     sub.add_argument("--resume", action="store_true", help="go on with the newest rollouts of the same settings")
+    sub.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the trajectories; join with merge")
     sub.add_argument("--runs", default="runs", metavar="DIR", help="folder of run folders (default: ./runs)")
 
     sub = command("simulate", _simulate, "Make a synthetic class: artificial students work from the assignments alone.")
@@ -53,6 +54,12 @@ def add_parsers(commands: Any) -> None:
     sub.add_argument("--run", metavar="DIR", dest="run_folder", help="this run folder, not the newest")
     sub.add_argument("--resume", action="store_true", help="go on with an interrupted class in the same folder")
     sub.add_argument("--runs", default="runs", metavar="DIR", help="folder of run folders (default: ./runs)")
+
+    sub = command("merge", _merge, "Join shards of rollouts (--shard) into one folder, and report its figures.")
+    sub.add_argument("folders", nargs="+", metavar="FOLDER", help="folders of rollouts, of equal settings")
+    sub.add_argument("--to", required=True, metavar="FOLDER", help="a new folder")
+    sub.add_argument("--partial", action="store_true", help="take what is there, though shards or rollouts are missing")
+    sub.add_argument("--resamples", type=_positive, default=10_000, help="bootstrap resamples (default 10000)")
 
     sub = command("evaluate", _evaluate, "Recompute the figures of a rollout folder from its JSONL files alone.")
     sub.add_argument("folder", metavar="FOLDER")
@@ -82,6 +89,7 @@ def _say(text: str) -> None:
 
 
 def _rollout(args: argparse.Namespace) -> None:
+    from simstudent.rollout.merge import parse_shard
     from simstudent.rollout.run import run_rollouts
 
     overrides: dict[str, Any] = {
@@ -93,8 +101,19 @@ def _rollout(args: argparse.Namespace) -> None:
         overrides["rollout.methods"] = [m.strip() for m in args.methods.split(",") if m.strip()]
     recipe, run = _recipe_and_run(args, overrides)
     more = _named_adapters(args.adapters or [], recipe)
-    folder = run_rollouts(recipe, run, root=Path(args.runs), more=more, resume=args.resume, say=_say)
-    _report(folder, recipe.rollout.resamples)
+    shard = parse_shard(args.shard) if args.shard else None
+    folder = run_rollouts(recipe, run, root=Path(args.runs), more=more, resume=args.resume, shard=shard, say=_say)
+    if shard is None:
+        _report(folder, recipe.rollout.resamples)
+    else:
+        _say("A part has no figures of its own. When all are there: simstudent merge FOLDER... --to FOLDER")
+
+
+def _merge(args: argparse.Namespace) -> None:
+    from simstudent.rollout.merge import merge
+
+    merge([Path(f) for f in args.folders], Path(args.to), partial=args.partial, say=_say)
+    _report(Path(args.to), args.resamples)
 
 
 def _simulate(args: argparse.Namespace) -> None:

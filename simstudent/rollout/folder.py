@@ -1,14 +1,15 @@
 """A folder of rollouts: ``<run>/rollouts/<label>-<time>/``.
 
 It holds ``settings.json`` (all that decides about the rollouts), ``assignments.json`` (what people read of the tasks),
-one ``<method>.jsonl`` per method, and the figures.
+``plan.json`` (how many rollouts of each method there should be), one ``<method>.jsonl`` per method, ``facts.json``
+(seconds, tokens, shares of the time), and the figures.
 """
 
 from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,9 +21,11 @@ from simstudent.rollout.records import Rollout
 from simstudent.rollout.simulate import Start
 from simstudent.runs import differences, read_lines, write_json, write_lines
 
+PLAN = "plan.json"
+
 
 def read_rollouts(folder: Path) -> list[Rollout]:
-    """All rollouts in a folder, methods in the recipes' order.
+    """All rollouts in a folder, methods in the recipes' order, each by key: the order in which they ended is chance.
 
     Raises SimstudentError when there is none, or naming the line that is no rollout.
     """
@@ -31,7 +34,8 @@ def read_rollouts(folder: Path) -> list[Rollout]:
     found = [_rollout(line, f"{path}, line {n}") for path in paths for n, line in enumerate(read_lines(path), 1)]
     if not found:
         raise SimstudentError(f"no rollouts in {folder} (expected <method>.jsonl files)")
-    return found
+    numbers = {path.stem: number for number, path in enumerate(paths)}
+    return sorted(found, key=lambda r: (numbers.get(r.method, len(numbers)), r.key))
 
 
 def _rollout(line: dict[str, Any], place: str) -> Rollout:
@@ -68,9 +72,24 @@ def read_assignments(folder: Path) -> dict[str, dict[str, Any]]:
 
 def add_facts(folder: Path, facts: Mapping[str, Any]) -> None:
     """Put the facts of one session (a run, a resumed run) after those of the sessions before it in ``facts.json``."""
+    write_json(folder / "facts.json", {"sessions": [*read_facts(folder), dict(facts)]})
+
+
+def read_facts(folder: Path) -> list[dict[str, Any]]:
+    """The facts of each session that came to its end."""
     path = folder / "facts.json"
-    before = json.loads(path.read_text(encoding="utf-8"))["sessions"] if path.is_file() else []
-    write_json(path, {"sessions": [*before, dict(facts)]})
+    return list(json.loads(path.read_text(encoding="utf-8"))["sessions"]) if path.is_file() else []
+
+
+def add_plan(folder: Path, wanted: Mapping[str, int]) -> None:
+    """Write down how many rollouts of each method there will be, beside those of methods before."""
+    write_json(folder / PLAN, read_plan(folder) | dict(wanted))
+
+
+def read_plan(folder: Path) -> dict[str, int]:
+    """How many rollouts of each method there should be; empty where nobody wrote it down."""
+    path = folder / PLAN
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def rollout_folder(run: Path, settings: dict[str, Any], resume: bool) -> Path:
@@ -80,11 +99,15 @@ def rollout_folder(run: Path, settings: dict[str, Any], resume: bool) -> Path:
     sampled = f"t{temperatures}-p{settings['top_p']:g}-n{settings['samples']}"
     steps = f"k{settings['steps']}" if settings.get("mode", "free") == "free" else settings["mode"]
     label = f"{settings['split']}-{steps}-{sampled if t else 'greedy'}"
+    if "shard" in settings:
+        label += f"-shard{settings['shard'].replace('/', 'of')}"
     root = run / "rollouts"
     if resume:
         olds = sorted(root.glob("*/settings.json"), key=lambda p: p.stat().st_mtime)
+        olds = [p for p in olds if read_settings(p.parent).get("shard") == settings.get("shard")]
         if not olds:
-            raise SimstudentError(f"nothing to resume: no rollouts in {root}")
+            shard = f" of shard {settings['shard']}" if "shard" in settings else ""
+            raise SimstudentError(f"nothing to resume: no rollouts{shard} in {root}")
         changed = differences(read_settings(olds[-1].parent), settings)
         if changed:
             raise SimstudentError(
@@ -99,11 +122,27 @@ def rollout_folder(run: Path, settings: dict[str, Any], resume: bool) -> Path:
     return folder
 
 
-def open_starts(path: Path, wanted: Sequence[Start]) -> list[Start]:
-    """The starts not yet rolled out. Lines of failed rollouts are taken out of the file: they run again."""
+def open_starts(path: Path, wanted: Sequence[Start], say: Callable[[str], None]) -> list[Start]:
+    """The starts not yet rolled out. Failed and half-written rollouts are taken out of the file: they run again."""
+    half = _half_written(path)
     lines = list(read_lines(path))
     kept = [line for line in lines if line["error"] is None]
     if len(kept) < len(lines):
         write_lines(path, kept)
     done = {line["key"] for line in kept}
+    if done:
+        say(f"  {path.stem}: {len(done):,} rollouts are there already")
+    if half:
+        say(f"  {path.stem}: the last line was only half written when the run was interrupted; that rollout runs again")
+    if len(kept) < len(lines):
+        say(f"  {path.stem}: {len(lines) - len(kept)} rollouts had failed; they run again")
     return [s for s in wanted if s.key not in done]
+
+
+def _half_written(path: Path) -> bool:
+    """Whether the file ends in the middle of a line."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) != b"\n"

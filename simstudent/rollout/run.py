@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,11 @@ from simstudent.rollout.chat import advice
 from simstudent.rollout.engines.baselines import DRAWN, FROM_HISTORY, baseline
 from simstudent.rollout.engines.openai import key_of
 from simstudent.rollout.fewshot import Example, examples, room_for
-from simstudent.rollout.folder import add_facts, open_starts, rollout_folder, write_assignments
+from simstudent.rollout.folder import add_facts, add_plan, open_starts, rollout_folder, write_assignments
 from simstudent.rollout.meter import Meter
 from simstudent.rollout.methods import MODELS, STAGED, Played, played
 from simstudent.rollout.opening import encoder_for, encoder_of, open_engines, player
-from simstudent.rollout.schedule import Job, progress, run_jobs, spread
+from simstudent.rollout.schedule import Job, progress, run_jobs, shard_of, spread
 from simstudent.rollout.sharing import metered, shared_grader
 from simstudent.rollout.simulate import Grader, Start, starts
 from simstudent.runs import create_run
@@ -116,6 +116,7 @@ def run_rollouts(
     more: Mapping[str, Path] | None = None,
     resume: bool = False,
     only: frozenset[str] | None = None,
+    shard: tuple[int, int] | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Roll out every method of the recipe into a folder under ``run`` and return that folder.
@@ -123,7 +124,8 @@ def run_rollouts(
     Adapters are those of the run and of the runs it started from (SFT before DPO, say); ``more`` are further adapters
     by the name of a method. Without a ``run`` (methods that need no training) a run folder is made under ``root``.
     ``resume`` goes on with the newest rollouts if their settings are equal: finished rollouts are kept, failed ones
-    redone. ``only``: the trajectories (by key) to start from, instead of all of the split.
+    redone. ``only``: the trajectories (by key) to start from, instead of all of the split. ``shard``: (3, 8) is the
+    third of eight parts of the trajectories, by a hash of their keys.
     """
     _check_server(recipe, more or {})
     trained = {**({} if run is None else adapters(run)), **(more or {})}
@@ -132,6 +134,8 @@ def run_rollouts(
     used = {p.adapter: trained[p.adapter] for p in models if p.adapter is not None}
     with regrade.open_pool(recipe.grader) as pool:
         simulation = prepare_simulation(recipe, pool, say, only)
+        if shard is not None:
+            simulation = _part(simulation, shard, say)
         if run is None:
             run = create_run(root, recipe, {"trained": False})
         if used:
@@ -141,6 +145,14 @@ def run_rollouts(
         say(f"Rollouts: {folder}")
         asyncio.run(_all_methods(simulation, run, models, used, folder, pool, say))
     return folder
+
+
+def _part(simulation: Simulation, shard: tuple[int, int], say: Callable[[str], None]) -> Simulation:
+    """The starts of one shard. The settings name it, so that no shard is taken for the whole."""
+    number, count = shard
+    starts = tuple(s for s in simulation.starts if shard_of(s.trajectory.key, count) == number - 1)
+    say(f"Shard {number}/{count}: {len(starts)} of the starts")
+    return replace(simulation, starts=starts, settings={**simulation.settings, "shard": f"{number}/{count}"})
 
 
 def _check_server(recipe: Recipe, more: Mapping[str, Path]) -> None:
@@ -176,19 +188,16 @@ async def _all_methods(
     r = simulation.recipe.rollout
     began = time.monotonic()
     grade, grades = shared_grader(pool)
-    distinct = _distinct(simulation.starts)
+    wanted = _wanted(simulation, models)
+    add_plan(folder, {label: len(starts) for label, starts in wanted.items()})
+    todo = {label: open_starts(folder / f"{label}.jsonl", starts, say) for label, starts in wanted.items()}
+    labels = {p.label for p in models}
     known = [
-        Job(
-            method,
-            baseline(method, simulation.training, simulation.recipe.seed),
-            open_starts(folder / f"{method}.jsonl", simulation.starts if method in DRAWN else distinct),
-        )
-        for method in r.methods
-        if method not in MODELS and not (r.mode == "stages" and method in FROM_HISTORY)
+        Job(method, baseline(method, simulation.training, simulation.recipe.seed), starts)
+        for method, starts in todo.items()
+        if method not in labels
     ]
-    played = [
-        (p, open_starts(folder / f"{p.label}.jsonl", simulation.starts if p.temperature else distinct)) for p in models
-    ]
+    played = [(p, todo[p.label]) for p in models]
     aside = Meter(sum(len(job.starts) for job in known))
     work = [run_jobs(known, simulation.recipe, folder, grade, say, aside, r.concurrency)]
     facts: dict[str, Any] = {}
@@ -268,6 +277,12 @@ def _share(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
 
 
-def _distinct(starts: Sequence[Start]) -> list[Start]:
-    """One sample of each start: what always answers the same is asked once."""
-    return [s for s in starts if s.sample == 0]
+def _wanted(simulation: Simulation, models: Sequence[Played]) -> dict[str, Sequence[Start]]:
+    """By label, what is to be rolled out. What always answers the same is asked for one sample of each start only."""
+    r, distinct = simulation.recipe.rollout, [s for s in simulation.starts if s.sample == 0]
+    found: dict[str, Sequence[Start]] = {
+        method: simulation.starts if method in DRAWN else distinct
+        for method in r.methods
+        if method not in MODELS and not (r.mode == "stages" and method in FROM_HISTORY)
+    }
+    return found | {p.label: simulation.starts if p.temperature else distinct for p in models}
