@@ -96,15 +96,20 @@ def _styles(methods: Sequence[MethodFigures]) -> Iterator[tuple[MethodFigures, d
         )
 
 
-def _band(axes: Any, at: Sequence[float], points: Sequence[Estimate], **style: Any) -> None:
+def _band(axes: Any, at: Sequence[float], points: Sequence[Estimate], opacity: float, **style: Any) -> None:
     """A line through the points that have a value, with the intervals as a band."""
     known = [(x, p.value, p.interval) for x, p in zip(at, points, strict=True) if p.value is not None]
     if not known:
         return
     axes.plot([x for x, _, _ in known], [v for _, v, _ in known], markersize=4, linewidth=1.6, **style)
     sure = [(x, i.low, i.high) for x, _, i in known if i is not None]
-    if len(sure) > 1 and style.get("marker"):
-        axes.fill_between(*zip(*sure, strict=True), color=style["color"], alpha=0.13, linewidth=0)
+    if len(sure) > 1:
+        axes.fill_between(*zip(*sure, strict=True), color=style["color"], alpha=opacity, linewidth=0)
+
+
+def _opacity(lines: int) -> float:
+    """Of bands that lie over one another: the more, the fainter."""
+    return min(0.16, 0.5 / lines)
 
 
 def _legend(figure: Any, axes: Any) -> None:
@@ -142,7 +147,13 @@ def _steps(figures: Figures) -> Any:
     figure, found = _axes(10, 3.6, len(kept))
     for axes, (measure, title) in zip(found, kept, strict=True):
         for method, style in _styles(figures.methods):
-            _band(axes, range(1, len(method.by_step[measure]) + 1), method.by_step[measure], **style)
+            _band(
+                axes,
+                range(1, len(method.by_step[measure]) + 1),
+                method.by_step[measure],
+                _opacity(len(figures.methods)),
+                **style,
+            )
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("step")
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -159,8 +170,8 @@ def _curves(figures: Figures, name: str, x: str, y: str) -> Any:
     at = _places(name, most)
     for method, style in methods:
         curve = method.curves[name]
-        _band(axes, _places(name, curve), curve.simulated, **style)
-    _band(axes, at, most.real, color="#000000", linestyle="--", label="the students")
+        _band(axes, _places(name, curve), curve.simulated, _opacity(len(methods)), **style)
+    _band(axes, at, most.real, 0.1, color="#000000", linestyle="--", label="the students")
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.set_ylim(-0.02, 1.02)
@@ -190,6 +201,7 @@ def _realism(figures: Figures) -> Any:
         axes.plot([r for _, r in rows], [n for n, _ in rows], linestyle="", alpha=0.85, **style)
     axes.axvline(1, color="#000000", linewidth=0.8)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel("distance / 95 % of the noise floor")

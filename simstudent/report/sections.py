@@ -82,7 +82,7 @@ def facts(sources: Sequence[Source]) -> Section:
     columns = [_facts(s) for s in sources]
     names = list(dict.fromkeys(name for column in columns for name in column))
     rows = [[name, *(column.get(name, "") for column in columns)] for name in names]
-    return section("facts", "What was run", ("", *(s.label for s in sources)), rows)
+    return section("facts", "Settings, versions, time", ("", *(s.label for s in sources)), rows)
 
 
 def _facts(source: Source) -> dict[str, str]:
@@ -90,7 +90,7 @@ def _facts(source: Source) -> dict[str, str]:
     model = s.get("model", {})
     found["folder"] = source.folder.name
     found["model"] = " ".join(str(v) for k in ("id", "revision") if (v := model.get(k)))
-    found["weights"] = str(model.get("quantization", ""))
+    found["quantization"] = str(model.get("quantization", ""))
     for name in ("engine", "source", "data_hash", "split", "steps", "first_start", "limit", "samples", "seed"):
         found[name.replace("_", " ")] = _plain(s.get(name))
     found["temperature, top p"] = f"{_plain(s['temperature'])}, {_plain(s.get('top_p'))}" if "temperature" in s else ""
