@@ -65,14 +65,15 @@ def _report(folder: Path, resamples: int, keywords: tuple[str, ...] | None, exec
     from simstudent.evaluation.behaviour_columns import generated, pairs_of
     from simstudent.evaluation.behaviour_runs import executed
     from simstudent.evaluation.behaviour_tables import headline, to_csv, to_json, to_markdown
-    from simstudent.rollout.behaviour import STUDENTS
+    from simstudent.rollout.behaviour import ONE, SEVERAL, STUDENTS
+    from simstudent.rollout.folder import read_settings
     from simstudent.rollout.traces import read_traces
     from simstudent.runs import write_json
 
     true = read_traces(folder / f"{STUDENTS}.jsonl")
-    paths = sorted(
-        (p for p in folder.glob("*.jsonl") if p.stem != STUDENTS), key=lambda p: p.stem.startswith("training-")
-    )
+    order = [*read_settings(folder).get("models", ()), ONE, SEVERAL]
+    paths = [p for p in folder.glob("*.jsonl") if p.stem != STUDENTS]
+    paths.sort(key=lambda p: (order.index(p.stem) if p.stem in order else -1, p.stem))
     if not true or not paths:
         raise SimstudentError(f"no traces in {folder} (expected {STUDENTS}.jsonl and one file for each method)")
     methods = {p.stem: read_traces(p) for p in paths}
@@ -91,8 +92,10 @@ def _report(folder: Path, resamples: int, keywords: tuple[str, ...] | None, exec
     ):
         if importlib.util.find_spec(package) is None:
             _say(f'Left out, {package} is not installed: {what}. Fix: pip install "simstudent[{extra}]"')
+    pictures: list[Path] = []
     if importlib.util.find_spec("matplotlib") is not None:
         from simstudent.evaluation.behaviour_figures import draw
 
-        draw(found, folder)
-    _say(f"Figures: {folder / 'behaviour.md'}, behaviour.csv, behaviour.json, correlations.png, means.png")
+        pictures = draw(found, folder)
+    written = ["behaviour.csv", "behaviour.json", *(p.name for p in pictures)]
+    _say(f"Figures: {folder / 'behaviour.md'}, {', '.join(written)}")
