@@ -85,6 +85,9 @@ def _report(folder: Path, resamples: int, keywords: tuple[str, ...] | None, exec
     (folder / "behaviour.csv").write_text(to_csv(found), encoding="utf-8")
     (folder / "behaviour.md").write_text(to_markdown(found), encoding="utf-8")
     _say(headline(found))
+    for column in columns:
+        if (there := sum(map(bool, column.finals))) < len(pairs.keys):
+            _say(f"{column.method}: traces with a state for {there:,} of {len(pairs.keys):,} pairs only")
     for package, extra, what in (
         ("nltk", "traces", "BLEU"),
         ("scipy", "traces", "the paired t-tests"),

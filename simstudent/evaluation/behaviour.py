@@ -48,7 +48,7 @@ class PropertyFigures:
 
 @dataclass(frozen=True, slots=True)
 class MethodFigures:
-    """One method in one group of pairs.
+    """One method in one group of pairs; ``pairs``: those of which it wrote something.
 
     ``correlation``: the mean over our properties (without `FLAGS`). ``bleu``: of all samples' last programs against the
     student's own. ``self_bleu``: among students of one title, one program each, mean over titles; ``true_self_bleu``:
@@ -140,7 +140,7 @@ def _method(
     return MethodFigures(
         own.method,
         group,
-        int(mask.sum()),
+        sum(bool(own.finals[n]) for n in np.flatnonzero(mask)),
         _with_tests(figures, tests),
         average(behaviours, pearson, drawn, pairs.student),
         *_bleus(own, pairs, mask, drawn),
