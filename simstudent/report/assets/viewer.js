@@ -53,7 +53,12 @@ if(!found.length)by('view').replaceChildren(make('p',{className:'none'},'No star
 function narrow(){if(innerWidth<=960){by('side').open=false;by('main').focus();by('main').scrollIntoView()}}
 function choose(n,keepStep){if(!found.length)return;at=Math.max(0,Math.min(found.length-1,n));if(!keepStep)step=1;
 if(Math.floor(at/SIZE)!==page||!by('list').children.length){page=Math.floor(at/SIZE)}list();
-by('list').querySelector('[aria-current]')?.scrollIntoView({block:'nearest'});return view()}
+const row=by('list').querySelector('[aria-current]');if(row)reveal(row);
+const top=by('main').offsetTop;if(!keepStep&&by('main').contains(document.elementFromPoint(innerWidth-20,10))&&scrollY>top)scrollTo(0,top);
+return view()}
+// The list scrolls, never the page.
+function reveal(row){const box=innerWidth>960?document.querySelector('aside'):by('list'),r=row.getBoundingClientRect(),b=box.getBoundingClientRect();
+if(r.top<b.top)box.scrollTop+=r.top-b.top;else if(r.bottom>Math.min(b.bottom,innerHeight))box.scrollTop+=r.bottom-Math.min(b.bottom,innerHeight)}
 
 async function view(){const ticket=++drawn,i=found[at],c=index.cases[i],p=await pack(c[5]);if(ticket!==drawn)return;
 const[real,rolls]=p.cases[c[6]],sample=+by('sample').value||0,text=n=>n<0?null:p.texts[n];
@@ -125,8 +130,9 @@ if(h.has('show')){const wanted=h.get('show').split(',');shown=new Set(index.meth
 by('shown').querySelectorAll('input').forEach(b=>b.checked=shown.has(+b.value))}
 filter();const n=found.findIndex(i=>{const c=index.cases[i];return name(c)===h.get('student')&&task(c)===h.get('assignment')&&c[2]==h.get('start')});
 if(n<0)return false;step=+h.get('step')||1;Promise.resolve(choose(n,true)).then(()=>{if(step>1)go(0)});return true}
-for(const id of['student','assignment','outcome','flag','order'])by(id).addEventListener('change',()=>filter(true));
-by('search').addEventListener('input',()=>filter(true));by('diff').addEventListener('change',()=>view());by('sample').addEventListener('change',()=>view());
+const anew=()=>{filter();choose(0)};
+for(const id of['student','assignment','outcome','flag','order'])by(id).addEventListener('change',anew);
+by('search').addEventListener('input',anew);by('diff').addEventListener('change',()=>view());by('sample').addEventListener('change',()=>view());
 by('filters').addEventListener('submit',e=>e.preventDefault());
 by('back').addEventListener('click',()=>turn(page-1));by('on').addEventListener('click',()=>turn(page+1));
 by('next').addEventListener('click',()=>choose(at+1));by('previous').addEventListener('click',()=>choose(at-1));
