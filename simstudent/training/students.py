@@ -138,7 +138,10 @@ class Students:
 
     def assemble(self, known: Tensor, own: Tensor) -> Tensor:
         """Vectors (n, hidden) where ``own`` (m, dim) are the rows of the m that are ``known`` (n,), in order."""
-        apart = own if self.weight is None else own.relu() @ self.weight
+        import torch
+
+        with torch.autocast(self.shared.device.type, enabled=False):  # float32, whatever the model trains in
+            apart = own if self.weight is None else own.relu() @ self.weight
         (places,) = known.nonzero(as_tuple=True)
         return self.shared.expand(len(known), -1).index_add(0, places.to(own.device), apart)
 

@@ -137,8 +137,8 @@ name: tiny
 model: {{id: {tiny_model}}}
 data:
   source: {{kind: course}}
-  select: [stop_at_full_grade]
-  split: {{by: cells, test: 0.05, validation: 0.05, unseen_students: 0.08, unseen_assignments: 0.05}}
+  select: [stop_at_full_grade, max_submissions: 2]
+  split: {{by: cells, test: 0.04, validation: 0.04, unseen_students: 0.05, unseen_assignments: 0.05}}
 dialogue: {{feedback: summary, window: 2048, answer_tokens: 256}}
 students: {{kind: bottleneck, dim: 8}}
 sft: {{limit: 16, batch_size: 8, micro_batch_size: 4, evaluations: 1}}
