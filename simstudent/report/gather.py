@@ -67,7 +67,8 @@ def gather(given: Sequence[str], *, keep_ids: bool = False) -> list[Part]:
         sources = _pseudonymous(sources)
     groups: dict[str, list[Source]] = {}
     for source in sources:
-        alike = json.dumps([source.settings.get(name) for name in SAME])
+        settings = {"mode": "free", **source.settings}  # older folders do not tell
+        alike = json.dumps([settings.get(name) for name in SAME])
         groups.setdefault(alike, []).append(source)
     return [Part(tuple(group), tuple(_together(group))) for group in groups.values()]
 

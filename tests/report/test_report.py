@@ -113,6 +113,9 @@ def test_equal_methods_are_there_once_and_others_under_their_label(tmp_path: Pat
 def test_other_data_is_another_part(tmp_path: Path) -> None:
     parts = gather([str(folder(tmp_path / "one")), str(folder(tmp_path / "two", data="d2"))])
     assert [p.title for p in parts] == ["one", "two"]
+    settings = tmp_path / "two" / "settings.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"data_hash": "d1", "mode": "free"}))
+    assert len(gather([str(tmp_path / "one"), str(tmp_path / "two")])) == 1  # an older folder tells no mode
 
 
 def test_a_run_folder_stands_for_its_rollouts(tmp_path: Path) -> None:
