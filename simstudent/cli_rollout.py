@@ -38,6 +38,8 @@ def add_parsers(commands: Any) -> None:
     sub.add_argument("--samples", type=_positive, help="simulations per start (with a temperature)")
     sub.add_argument("--run", metavar="DIR", dest="run_folder", help="this run folder, not the newest")
     sub.add_argument("--resume", action="store_true", help="go on with the newest rollouts of the same settings")
+    sub.add_argument("--ray", nargs="?", const="", metavar="ADDRESS", help="over a Ray cluster; alone, the one at hand")
+    sub.add_argument("--actors", type=_positive, help="of --ray (default: one for every rollout.gpus GPUs)")
     sub.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the trajectories; join with merge")
     sub.add_argument("--runs", default="runs", metavar="DIR", help="folder of run folders (default: ./runs)")
 
@@ -102,6 +104,15 @@ def _rollout(args: argparse.Namespace) -> None:
     recipe, run = _recipe_and_run(args, overrides)
     more = _named_adapters(args.adapters or [], recipe)
     shard = parse_shard(args.shard) if args.shard else None
+    if args.ray is not None:
+        from simstudent.rollout.cluster import run_on_ray
+
+        if shard is not None:
+            raise SimstudentError("--ray makes the shards itself; leave --shard out")
+        where = {"root": Path(args.runs), "actors": args.actors, "address": args.ray or None}
+        folder = run_on_ray(recipe, run, more=more, resume=args.resume, say=_say, **where)
+        _report(folder, recipe.rollout.resamples)
+        return
     folder = run_rollouts(recipe, run, root=Path(args.runs), more=more, resume=args.resume, shard=shard, say=_say)
     if shard is None:
         _report(folder, recipe.rollout.resamples)
