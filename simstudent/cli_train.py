@@ -1,4 +1,4 @@
-"""``simstudent sft | pairs | dpo | dapo``."""
+"""``simstudent sft | pairs | dpo | dapo | export``."""
 
 from __future__ import annotations
 
@@ -31,6 +31,20 @@ def add_parsers(commands: Any) -> None:
         sub = command(name, run, text)
         sub.add_argument("--from", metavar="RUN", dest="start", help="the SFT run (default: the newest that fits)")
         _training(sub)
+
+    add_export(commands)
+
+
+def add_export(commands: Any) -> None:
+    """Add ``export``."""
+    text = "Merge a run's adapter into its base model; write the model, its chat template and a model card."
+    sub = commands.add_parser("export", help=text, description=text)
+    sub.set_defaults(run=_export)
+    sub.add_argument("run_folder", metavar="RUN", help="a trained run of sft, dpo or dapo")
+    sub.add_argument("--to", metavar="FOLDER", required=True, help="the new folder")
+    sub.add_argument("--check", metavar="RECIPE", help="check the merge on this recipe's dialogues, not the run's own")
+    sub.add_argument("--push-to-hub", metavar="NAME", dest="hub", help="upload it too, as a private model (owner/name)")
+    sub.add_argument("--public", action="store_true", help="with --push-to-hub: for everyone to read")
 
 
 def _training(sub: argparse.ArgumentParser) -> None:
@@ -86,6 +100,20 @@ def _next(run: Path | None) -> None:
     if run is not None and trained(run) and is_main():
         traces = read_recipe(run).dialogue.format == "trace"
         _say(f"Next: simstudent behaviour {run}" if traces else "Next: simstudent rollout --steps 5")
+
+
+def _export(args: argparse.Namespace) -> None:
+    from simstudent.recipe import load_recipe
+    from simstudent.training.export import export
+    from simstudent.training.hub import check_hub, push
+
+    if args.public and not args.hub:
+        raise SimstudentError("--public says who may read the upload of --push-to-hub NAME, which is not there")
+    if args.hub:
+        check_hub(args.hub, public=args.public)
+    export(Path(args.run_folder), Path(args.to), say=_say, check=load_recipe(args.check) if args.check else None)
+    if args.hub:
+        push(Path(args.to), args.hub, public=args.public, say=_say)
 
 
 def _pairs(args: argparse.Namespace) -> None:

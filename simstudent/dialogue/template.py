@@ -63,6 +63,31 @@ def chat_template(tokenizer: Any, *, with_system: bool = True) -> ChatTemplate:
     return _pieces(tokenizer, text, False)
 
 
+def jinja(template: ChatTemplate, system: str) -> str:
+    """The same layout as a Jinja chat template, for servers and converters that know nothing of this package.
+
+    ``system``: what stands where a conversation brings no system prompt, so that none is forgotten. Roles that do not
+    alternate are refused: training never saw such a conversation.
+    """
+    t = template
+    opening = f"{{{{ system + {t.after_system!r} }}}}"
+    if not t.system_role:
+        opening = "{% if system %}{{ system + '\\n\\n' }}{% endif %}"
+    return (
+        "{% if messages[0]['role'] == 'system' %}"
+        "{% set system = messages[0]['content'] %}{% set turns = messages[1:] %}"
+        f"{{% else %}}{{% set system = {system!r} %}}{{% set turns = messages %}}{{% endif %}}"
+        f"{{{{ {t.head!r} }}}}{opening}"
+        "{% for m in turns %}"
+        "{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+        "{{ raise_exception('after the system prompt, user and assistant take turns') }}{% endif %}"
+        f"{{% if m['role'] == 'assistant' %}}{{{{ {t.before_answer!r} + m['content'] + {t.end!r} }}}}"
+        f"{{% if not loop.last %}}{{{{ {t.after_answer!r} }}}}{{% endif %}}"
+        "{% else %}{{ m['content'] }}{% endif %}{% endfor %}"
+        f"{{% if add_generation_prompt %}}{{{{ {t.before_answer!r} }}}}{{% endif %}}"
+    )
+
+
 def _plain(tokenizer: Any) -> ChatTemplate:
     """For base models without a chat template: headings in plain text, the end-of-text token after an answer."""
     end = tokenizer.eos_token
