@@ -188,6 +188,13 @@ def forget_after(metrics: Path, checkpoint: Path | None) -> None:
 def prepared(run: Path, also: tuple[str, ...] = ()) -> Path | None:
     """The checkpoint to go on from (see `last_checkpoint`); what was logged after it is forgotten."""
     checkpoint = last_checkpoint(run / "checkpoints", also)
+    if checkpoint is not None and (checkpoint / "ref").is_dir():
+        # Beside a reference adapter, transformers loads adapters of subfolders only, not the trained one above them,
+        # and would go on from the SFT policy.
+        own = checkpoint / "default"
+        own.mkdir(exist_ok=True)
+        for path in checkpoint.glob("adapter_*"):
+            shutil.copyfile(path, own / path.name)
     forget_after(run / "metrics.jsonl", checkpoint)
     return checkpoint
 

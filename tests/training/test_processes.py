@@ -98,7 +98,6 @@ def test_killed_at_any_step_and_resumed_is_as_if_nothing_had_been(
     assert_same_adapter(run, whole, 0.0)
 
 
-@pytest.mark.xfail(strict=True, reason="resumed, DPO starts again from the SFT policy: its loss is log 2 once more")
 def test_dpo_killed_and_resumed(recipe: Path, whole: Path, tmp_path: Path) -> None:
     sft = ("--from", str(whole))
     one = train("dpo", recipe, tmp_path / "whole", *sft)
