@@ -14,13 +14,13 @@ LOCK := locks/cpu.txt
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test lint unit slow vllm clean
+.PHONY: demo test lint unit slow oldest vllm clean
 
 demo: .venv/.demo
 	$(BIN)/simstudent sft recipes/demo.yaml
 	$(BIN)/simstudent rollout --steps 5
 
-test: lint unit slow vllm
+test: lint unit slow oldest vllm
 
 lint: .venv/.test
 	$(BIN)/ruff check .
@@ -32,6 +32,11 @@ unit: .venv/.test
 
 slow: .venv/.test
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "slow and not vllm"
+
+# The oldest TRL that pyproject.toml allows, before the newest on the path; everything else stays as it is.
+oldest: .venv/.test
+	$(PIP) --no-deps --upgrade --target .venv/oldest trl==1.10.0
+	HF_HUB_OFFLINE=1 PYTHONPATH=.venv/oldest $(BIN)/python -m pytest tests/training/test_sft.py tests/training/test_stages.py
 
 # In an environment of its own: the CPU build of vLLM pins its own torch family.
 vllm: .venv-vllm/.done

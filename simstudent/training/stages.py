@@ -27,6 +27,7 @@ from simstudent.runs import (
     write_json,
     write_lines,
 )
+from simstudent.training.plot import draw_losses
 from simstudent.training.ranks import is_main
 
 if TYPE_CHECKING:
@@ -230,6 +231,7 @@ def finish(
             beside(partial)
         write_json(partial / "training.json", facts())
         partial.replace(run / name)
+        draw_losses(run, say)
     trainer.accelerator.wait_for_everyone()
     say(f"{name.capitalize()}: {run / name}")
 

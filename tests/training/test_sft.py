@@ -78,6 +78,12 @@ def test_the_adapter_is_that_of_the_best_checkpoint(trained: Path) -> None:
     assert any(kept[name].abs().sum() > 0 for name in kept if "lora_B" in name)
 
 
+def test_the_losses_are_drawn(trained: Path) -> None:
+    pytest.importorskip("matplotlib")
+    text = (trained / "loss.svg").read_text(encoding="utf-8")
+    assert text.count("<!-- validation -->") == text.count("<!-- training -->") == 1
+
+
 def test_a_dry_run_writes_nothing(recipe_path: Path, tmp_path: Path) -> None:
     said: list[str] = []
     assert run_sft(load_recipe(recipe_path), root=tmp_path / "runs", say=said.append, dry_run=True) is None
