@@ -11,6 +11,7 @@ from pathlib import Path
 from simstudent import __version__
 from simstudent.cli_data import add_parser
 from simstudent.cli_probe import add_parsers as add_probes
+from simstudent.cli_recover import add_parsers as add_recovery
 from simstudent.cli_report import add_parsers as add_report
 from simstudent.cli_rollout import add_parsers as add_rollouts
 from simstudent.cli_students import add_parsers as add_students
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     add_rollouts(commands)
     add_report(commands)
     add_probes(commands)
+    add_recovery(commands)
     add_traces(commands)
     add_students(commands)
     return parser

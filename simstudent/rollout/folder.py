@@ -101,13 +101,20 @@ def rollout_folder(run: Path, settings: dict[str, Any], resume: bool) -> Path:
     label = f"{settings['split']}-{steps}-{sampled if t else 'greedy'}"
     if "shard" in settings:
         label += f"-shard{settings['shard'].replace('/', 'of')}"
-    root = run / "rollouts"
+    return fresh_or_newest(run / "rollouts", label, settings, resume)
+
+
+def fresh_or_newest(root: Path, label: str, settings: Mapping[str, Any], resume: bool) -> Path:
+    """A new folder ``<label>-<time>`` under ``root``, or with ``resume`` the newest there (of the same shard).
+
+    Raises SimstudentError if there is none to resume, or its settings are others.
+    """
     if resume:
         olds = sorted(root.glob("*/settings.json"), key=lambda p: p.stat().st_mtime)
         olds = [p for p in olds if read_settings(p.parent).get("shard") == settings.get("shard")]
         if not olds:
             shard = f" of shard {settings['shard']}" if "shard" in settings else ""
-            raise SimstudentError(f"nothing to resume: no rollouts{shard} in {root}")
+            raise SimstudentError(f"nothing to resume: no {root.name}{shard} in {root}")
         changed = differences(read_settings(olds[-1].parent), settings)
         if changed:
             raise SimstudentError(

@@ -1,4 +1,4 @@
-"""An artificial student's work on an assignment, from its text alone: no history, nobody to be compared with.
+"""A student's work on an assignment with nobody to be compared with: from its text alone, or from where it stands.
 
 The coroutine is the little sister of `simulate`: generate, grade, feed back, until the program is right, the student
 gives up, or its patience ends.
@@ -16,13 +16,13 @@ from simstudent.recipe import DialogueSection
 from simstudent.rollout.engine import EngineError
 from simstudent.rollout.simulate import (
     Grader,
-    Past,
     RolloutError,
     Start,
     Student,
     extended,
     graded_reply,
     next_reply,
+    past_of,
     told_of,
 )
 
@@ -93,8 +93,8 @@ class Work:
 async def work_through(
     start: Start, student: Student, grade: Grader, *, most: int, clock: Clock, look: DialogueSection
 ) -> Work:
-    """Up to ``most`` attempts at the assignment of a ``start`` without history. Failures become its ``error``."""
-    past, done = Past((), None), list[Attempt]()
+    """Up to ``most`` attempts at a start's assignment, after its history. Failures become its ``error``."""
+    past, done = past_of(start, look), list[Attempt]()
     end: End = "patience"
     error = None
     try:

@@ -95,8 +95,14 @@ def test_attacks(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:  # not pytest's own: no other user gets there
         grades = run(name, Path(folder))
     # The same program, the same grade: at every level, and on every interpreter of one version.
+    grades = {k: _one_limit(v) if k.startswith("mem_") else v for k, v in grades.items()}
     first = _seen.setdefault("grades", grades)
     assert {k: (v, first[k]) for k, v in grades.items() if v != first[k]} == {}
+
+
+def _one_limit(grade: str) -> str:
+    """Which limit a memory hog meets first is a race on a busy machine: fresh pages cost CPU time as well."""
+    return grade.replace("took too long", "used too much memory")
 
 
 _seen: dict[str, dict[str, str]] = {}

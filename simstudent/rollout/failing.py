@@ -1,0 +1,142 @@
+"""Where recovery begins, a failing program in the middle of a trajectory; and the conditions of going on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from graders import Grade, Pool, Problem
+from simstudent.data import regrade
+from simstudent.data.load import Data
+from simstudent.data.records import Assignment, Trajectory
+from simstudent.data.split import position
+from simstudent.errors import SimstudentError
+from simstudent.evaluation.behaviour_published import backtracking, to_the_end
+from simstudent.recipe import Recipe
+from simstudent.runs import whole_model
+from simstudent.training.students import FIRST, NOBODY, Roster, has_students, load_roster
+
+As = Literal["true", "strong", "nobody"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A place to recover from: the first ``t`` submissions of a trajectory, the last of which fails."""
+
+    trajectory: Trajectory
+    assignment: Assignment
+    grades: tuple[Grade, ...]
+    t: int
+    sample: int = 0
+
+    @property
+    def key(self) -> str:
+        """``student/assignment/t/sample``."""
+        return f"{self.trajectory.key}/{self.t}/{self.sample}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the figures need of it: the failing program, what the student did next, and the reference solution."""
+        rest = self.trajectory.submissions[self.t :]
+        problem = self.assignment.problem
+        return {
+            "key": self.key,
+            "student": self.trajectory.student,
+            "failing": self.trajectory.submissions[self.t - 1].code,
+            "programs": [s.code for s in rest],
+            "grades": [g.score for g in self.grades[self.t :]],
+            "reference": None if problem is None else problem.solution,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """As whom the model goes on (None: it knows no students), and after how many seconds (None: it sees no times)."""
+
+    who: As | None
+    after: float | None
+
+    @property
+    def name(self) -> str:
+        return (self.who or "model") + ("" if self.after is None else f"@{self.after:g}s")
+
+    def token(self, roster: Roster, strong: str) -> Callable[[str], int]:
+        """By student, the token that stands before its prompts."""
+        if self.who == "nobody":
+            return lambda student: FIRST + NOBODY
+        return roster.token if self.who == "true" else lambda student: roster.token(strong)
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """The students with vectors, and the strong one among them."""
+
+    roster: Roster
+    strong: str
+
+
+def people_of(run: Path, data: Data) -> People | None:
+    """Whom a run's model knows; None where it was trained without students' vectors."""
+    weights = whole_model(run) or run / "adapter"
+    if not has_students(weights):
+        return None
+    roster = load_roster(weights)
+    return People(roster, strongest(data.sides["train"], roster))
+
+
+def conditions(recipe: Recipe, vectors: bool, after: Sequence[float]) -> list[Condition]:
+    """The conditions that mean something to the model: with vectors who, with times how much later."""
+    timed = recipe.dialogue.format == "trace" or recipe.dialogue.time_header != "none"
+    people: tuple[As | None, ...] = ("true", "strong", "nobody") if vectors else (None,)
+    return [Condition(who, seconds) for who in people for seconds in (after if timed else (None,))]
+
+
+def strongest(training: Sequence[Trajectory], roster: Roster) -> str:
+    """Of the tenth with the most training trajectories the student who goes back least (section 6 of the paper)."""
+    own: dict[str, list[Trajectory]] = {name: [] for name in roster.names}
+    for t in training:
+        if t.student in own and len(t.submissions) > 1:
+            own[t.student].append(t)
+    busiest = sorted(own, key=lambda name: (-len(own[name]), name))[: max(1, len(own) // 10)]
+
+    def goes_back(name: str) -> float:
+        ways = [backtracking(to_the_end([s.code for s in t.submissions])) for t in own[name]]
+        return sum(ways) / len(ways) if ways else 1.0
+
+    return min(busiest, key=goes_back)
+
+
+def failing_starts(recipe: Recipe, data: Data, pool: Pool, roster: Roster | None) -> list[Failing]:
+    """One failing submission of each trajectory, not the last, drawn by a seeded hash, times ``rollout.samples``.
+
+    Trajectories that were cut before their end are left out, and with vectors those of students without one.
+    """
+    r = recipe.rollout
+    assignments = {name: gradable(a) for name, a in regrade.limited(data.assignments, recipe.grader).items()}
+    held = [
+        t
+        for t in data.held(r.split)
+        if len(t.submissions) > 1
+        and "censored" not in t.submissions[-1].more
+        and (roster is None or t.student in roster.numbers)
+    ]
+    grades = regrade.regrade(held, assignments, pool)
+    found = []
+    for t in held:
+        fails = [n for n in range(1, len(t.submissions)) if grades[t.key][n - 1].score < 1]
+        if fails:
+            at = fails[int(position(recipe.seed, "recover", t.key) * len(fails))]
+            found.append(Failing(t, assignments[t.assignment], grades[t.key], at))
+    if r.limit is not None:
+        found = sorted(found, key=lambda f: position(recipe.seed, "recover limit", f.key))[: r.limit]
+    return [replace(f, sample=n) for f in found for n in range(r.samples)]
+
+
+def gradable(assignment: Assignment) -> Assignment:
+    """The assignment with something to judge by: its tests or, of a Pencil Code program, whether it runs."""
+    if assignment.problem is not None:
+        return assignment
+    if assignment.language not in ("coffeescript", "javascript"):
+        raise SimstudentError(f"assignment {assignment.id} has no tests: nothing tells whether a program recovers")
+    return replace(assignment, problem=Problem(assignment.id, language="pencilcode"))
