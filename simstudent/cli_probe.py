@@ -45,7 +45,7 @@ def _probe(args: argparse.Namespace) -> None:
     from simstudent.evaluation.probe_tables import draw, to_csv, to_json, to_markdown
     from simstudent.evaluation.probes import probes
     from simstudent.evaluation.representations import prefixes_of
-    from simstudent.runs import read_recipe, trained, whole_model, write_json
+    from simstudent.runs import read_recipe, trained, write_json
 
     for name, least in (("folds", 2), ("limit", 1), ("fewest", 1), ("resamples", 100)):
         if (value := getattr(args, name)) is not None and value < least:
@@ -53,7 +53,7 @@ def _probe(args: argparse.Namespace) -> None:
     if importlib.util.find_spec("sklearn") is None:
         raise missing_extra("scikit-learn", "traces")
     run = Path(args.trained)
-    if not trained(run) and whole_model(run) is None:
+    if not trained(run):
         raise SimstudentError(f"{run} is not the folder of a trained run")
     recipe = read_recipe(run)
     split = args.split or recipe.rollout.split
@@ -93,9 +93,10 @@ def _vectors(run: Path, data: Data, seed: int, fewest: int, resamples: int) -> l
 
     from simstudent.evaluation.behaviour_properties import properties, trace_of
     from simstudent.evaluation.vector_probes import FEWEST, vector_probes
+    from simstudent.runs import weights_of
     from simstudent.training.students import has_students, load_students
 
-    folder = run / "adapter" if (run / "adapter").is_dir() else run / "model"
+    folder = weights_of(run)
     if not has_students(folder):
         return []
     students = load_students(folder)

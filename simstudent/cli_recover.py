@@ -71,6 +71,8 @@ def _report(folder: Path, resamples: int) -> None:
 
     starts, made = read_recovery(folder)
     settings = read_settings(folder)
+    if not settings:
+        raise SimstudentError(f"{folder} has no settings.json: copy it from where the recoveries were made")
     order = {name: n for n, name in enumerate(settings["conditions"])}
     conditions = {
         name: {r.key: (r.programs, r.grades) for r in made[name]}

@@ -149,6 +149,19 @@ def whole_model(run: Path) -> Path | None:
     return folder if (folder / "config.json").is_file() else None
 
 
+def weights_of(run: Path) -> Path:
+    """The folder of what a run trained: its adapter, or its model."""
+    return whole_model(run) or run / "adapter"
+
+
+def with_own_model(recipe: Recipe, run: Path) -> Recipe:
+    """The recipe with the run's own model as ``model.id`` where it trained all weights; else as it is."""
+    whole = whole_model(run)
+    if whole is None:
+        return recipe
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"id": str(whole), "revision": None})})
+
+
 def stage_of(run: Path) -> str:
     """What was trained in a run: ``sft``, ``dpo`` or ``dapo``."""
     return str(read_manifest(run).get("stage", "sft"))

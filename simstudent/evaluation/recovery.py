@@ -113,12 +113,16 @@ def to_markdown(found: Sequence[Recovered], *, starts: int, attempts: int, split
     text = [
         f"## Recovery from failing programs ({split}): {starts} starts of {students} students, "
         f"at most {attempts} attempts\n",
-        table(["", *MEASURES.values()], [[r.condition, *(shown(r.figures[m]) for m in MEASURES)] for r in found]),
+        table(
+            ["", "n", *MEASURES.values()],
+            [[r.condition, str(r.figures["solved"].pairs), *(shown(r.figures[m]) for m in MEASURES)] for r in found],
+        ),
         "",
     ]
     apart = [[r.condition, *(shown(r.apart[m], signed=True) for m in MEASURES)] for r in found if r.apart]
     text += [f"Differences to {found[0].condition} on the same starts:\n", table(["", *MEASURES.values()], apart), ""]
     if strong is not None:
         text.append(f"The strong student is {strong}: of those with most training trajectories who goes back least.")
+    text.append("n: recoveries; fewer than starts where the engine or the grader failed (--resume runs them again).")
     text.append("Likeness: 1 - Levenshtein / longer length. Brackets: 95 % intervals by bootstrap over students.")
     return "\n".join(text) + "\n"

@@ -6,7 +6,6 @@ window has dropped a trajectory's first submissions, the prefix is what the mode
 
 from __future__ import annotations
 
-import contextlib
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +20,13 @@ from simstudent.dialogue.encode import Encoder, Row
 from simstudent.errors import SimstudentError
 from simstudent.evaluation.probes import TARGETS, Prefixes, frequent, targets_of, word_counts
 from simstudent.evaluation.statistics import Array
+from simstudent.runs import weights_of
+from simstudent.training.scoring import TOKENS, batches, load_weights
 from simstudent.training.students import Roster, attach, has_students, load_students
 
 if TYPE_CHECKING:
     from simstudent.recipe import Recipe
 
-BATCH_TOKENS = 8192
 TRUE, OTHER, NOBODY = "true student", "another student", "no student"
 TRAINED, BASE = "trained model", "base model"
 
@@ -62,10 +62,8 @@ def prefixes_of(
     with regrade.open_pool(recipe.grader) as pool:
         made = hold(held, [t for side in data.sides.values() for t in side], assignments, recipe, pool)
     rows = list(begun(encoder, held, made.dialogues))
-    folder = run / "adapter" if (run / "adapter").is_dir() else run / "model"
     say(f"{split}: {made.text}; {sum(len(b.ends) for b in rows)} prefixes")
-    with _model(recipe, folder) as model:
-        states = dict(_states(model, encoder, rows, folder, recipe.seed, say))
+    states = dict(_states(load_weights(recipe, run), encoder, rows, weights_of(run), recipe.seed, say))
     chosen = [(b.trajectory, n) for b in rows for n in b.numbers]
     graded = {
         t.key: [g.score for g in made.grades[t.key]] if assignments[t.assignment].problem is not None else None
@@ -105,22 +103,6 @@ def begun(encoder: Encoder, held: Sequence[Trajectory], dialogues: Mapping[str, 
                     numbers.append(number_of[segment.turn])
             if ends:
                 yield Begun(row, t, tuple(ends), tuple(numbers))
-
-
-@contextlib.contextmanager
-def _model(recipe: Recipe, folder: Path) -> Iterator[Any]:
-    """The run's model: the base under its adapter, or all weights trained."""
-    from simstudent.training.models import best_device, fastest_dtype, load_model
-
-    dtype = fastest_dtype(best_device())
-    if folder.name == "model":
-        yield load_model(str(folder), dtype=dtype)
-        return
-    from peft import PeftModel
-
-    yield PeftModel.from_pretrained(
-        load_model(recipe.model.id, revision=recipe.model.revision, dtype=dtype), str(folder)
-    ).eval()
 
 
 def _states(
@@ -169,7 +151,7 @@ def means(model: Any, rows: Sequence[Begun], token: Callable[[str], int] | None)
     decoder, device = causal.get_decoder(), next(model.parameters()).device
     found: dict[int, Array] = {}
     before = 0 if token is None else 1
-    for batch in _batches(rows):
+    for batch in batches([len(r.row.ids) + before for r in rows], TOKENS[device.type]):
         ids = [list(rows[i].row.ids) for i in batch]
         if token is not None:
             ids = [[token(rows[i].trajectory.student), *row] for i, row in zip(batch, ids, strict=True)]
@@ -183,16 +165,3 @@ def means(model: Any, rows: Sequence[Begun], token: Callable[[str], int] | None)
             ends = torch.tensor(rows[i].ends, device=device)
             found[i] = (sums[k, ends - 1] / ends[:, None]).cpu().numpy()
     return np.concatenate([found[i] for i in range(len(rows))])
-
-
-def _batches(rows: Sequence[Begun]) -> Iterator[list[int]]:
-    """Rows of about the same length together, at most BATCH_TOKENS tokens with padding."""
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i].row.ids))
-    batch: list[int] = []
-    for i in order:
-        if batch and (len(batch) + 1) * (len(rows[i].row.ids) + 1) > BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from simstudent.errors import missing_extra
+from simstudent.evaluation.behaviour_bootstrap import moments, pearson
 from simstudent.evaluation.statistics import Array, Estimate, draws, interval
 
 Kind = Literal["mlp", "ridge"]
@@ -76,13 +77,7 @@ def _predicted(kind: Kind, x: Array, y: Array, folds: int, seed: int) -> Array:
 
 
 def _correlation(truth: Array, predicted: Array, resamples: int, seed: int) -> Estimate:
-    columns = np.stack([np.ones(len(truth)), truth, predicted, truth**2, predicted**2, truth * predicted], axis=1)
-    value = float(_pearson(columns.sum(axis=0)))
-    drawn = _pearson(draws(len(truth), resamples=resamples, seed=seed) @ columns)
+    columns = moments(truth, predicted)
+    value = float(pearson(columns.sum(axis=0)))
+    drawn = pearson(draws(len(truth), resamples=resamples, seed=seed) @ columns)
     return Estimate(value, len(truth), len(truth), interval(value, drawn, np.zeros(1)))
-
-
-def _pearson(totals: Array) -> Array:
-    n, x, y, xx, yy, xy = np.moveaxis(totals, -1, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((xy - x * y / n) / np.sqrt((xx - x * x / n) * (yy - y * y / n)))

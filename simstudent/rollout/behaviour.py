@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,11 @@ from simstudent.data.split import position
 from simstudent.dialogue.traces import block
 from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe, load_recipe
-from simstudent.rollout.folder import read_settings
+from simstudent.rollout.folder import fresh_or_newest, unfinished
 from simstudent.rollout.opening import encoder_of, engines_here
-from simstudent.rollout.traces import TraceSample, TraceStart, open_traces, sample_all, written
-from simstudent.runs import differences, read_manifest, trained, whole_model, write_json, write_lines
+from simstudent.rollout.traces import TraceSample, TraceStart, sample_all, written
+from simstudent.runs import trained, weights_of, whole_model, with_own_model, write_lines
+from simstudent.training.stages import check_data
 from simstudent.training.students import has_students, load_roster
 
 STUDENTS, ONE, SEVERAL = "students", "training-trace", "training-mean"
@@ -65,7 +65,8 @@ def run_behaviour(
     if r.engine == "openai":
         raise SimstudentError("a chat server writes no traces: set rollout.engine: vllm or transformers")
     data = prepare(recipe.data, recipe.seed, say, recipe.grader)
-    _check_data(models, data)
+    for m in models:
+        check_data(m.folder, data)
     held = data.held(r.split)
     if r.limit is not None:
         held = tuple(sorted(held, key=lambda t: position(recipe.seed, "behaviour", t.key))[: r.limit])
@@ -77,7 +78,8 @@ def run_behaviour(
     ]
     say(f"{len(held):,} traces of {len({t.student for t in held}):,} {r.split} students, {r.samples} samples each")
     settings = _settings(models, data)
-    folder = _folder(models[0].folder, settings, resume)
+    label = f"{settings['split']}-n{settings['samples']}"
+    folder = fresh_or_newest(models[0].folder / "behaviour", label, settings, resume)
     say(f"Traces: {folder}")
     write_lines(folder / f"{STUDENTS}.jsonl", (_true(t, data, cells).to_dict() for t in held))
     _write_baselines(folder, held, data, cells, recipe)
@@ -95,26 +97,11 @@ def _opened(runs: Sequence[Path], overrides: Mapping[str, Any]) -> list[Trained]
             raise SimstudentError(
                 f"{run} was trained on dialogues; traces are sampled from models of dialogue.format: trace"
             )
-        whole = whole_model(run)
-        if whole is not None:
-            recipe = recipe.model_copy(
-                update={"model": recipe.model.model_copy(update={"id": str(whole), "revision": None})}
-            )
-        found.append(Trained(recipe.name, run, recipe, whole or run / "adapter"))
+        found.append(Trained(recipe.name, run, with_own_model(recipe, run), weights_of(run)))
     names = [m.name for m in found]
     if len(set(names)) < len(names) or {STUDENTS, ONE, SEVERAL} & set(names):
         found = [Trained(m.folder.name, m.folder, m.recipe, m.weights) for m in found]
     return found
-
-
-def _check_data(models: Sequence[Trained], data: Data) -> None:
-    for m in models:
-        theirs = read_manifest(m.folder).get("data_hash")
-        if theirs != data.hash:
-            raise SimstudentError(
-                f"{m.folder} was trained on other data or another split ({theirs}) than {models[0].folder} holds out "
-                f"({data.hash}): what is held out for one may be in the other's training"
-            )
 
 
 def _settings(models: Sequence[Trained], data: Data) -> dict[str, Any]:
@@ -128,25 +115,6 @@ def _settings(models: Sequence[Trained], data: Data) -> dict[str, Any]:
         **{name: r.model_dump(mode="json")[name] for name in decide},
         "models": {m.name: {"run": m.folder.name, "variant": m.recipe.data.variant} for m in models},
     }
-
-
-def _folder(run: Path, settings: Mapping[str, Any], resume: bool) -> Path:
-    root = run / "behaviour"
-    if resume:
-        olds = sorted(root.glob("*/settings.json"), key=lambda p: p.stat().st_mtime)
-        if not olds:
-            raise SimstudentError(f"nothing to resume: no traces in {root}")
-        changed = differences(read_settings(olds[-1].parent), settings)
-        if changed:
-            raise SimstudentError(
-                f"{olds[-1].parent} cannot be resumed, its settings differ (start anew without --resume):\n  "
-                + "\n  ".join(changed)
-            )
-        return olds[-1].parent
-    folder = root / f"{settings['split']}-n{settings['samples']}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    folder.mkdir(parents=True)
-    write_json(folder / "settings.json", settings)
-    return folder
 
 
 def _true(t: Trajectory, data: Data, cells: Mapping[str, Any], start: TraceStart | None = None) -> TraceSample:
@@ -185,7 +153,7 @@ async def _sample(
     for m in models:
         groups.setdefault((m.recipe.model.id, m.recipe.model.revision), []).append(m)
     for group in groups.values():
-        waiting = [(m, todo) for m in group if (todo := open_traces(folder / f"{m.name}.jsonl", starts))]
+        waiting = [(m, todo) for m in group if (todo := unfinished(folder / f"{m.name}.jsonl", starts))]
         if not waiting:
             continue
         adapters = {name: path for m, _ in waiting for name, path in m.adapters.items()}

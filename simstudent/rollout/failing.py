@@ -12,10 +12,12 @@ from simstudent.data import regrade
 from simstudent.data.load import Data
 from simstudent.data.records import Assignment, Trajectory
 from simstudent.data.split import position
+from simstudent.dialogue.earlier import earlier_work
+from simstudent.dialogue.serialize import Earlier
 from simstudent.errors import SimstudentError
 from simstudent.evaluation.behaviour_published import backtracking, to_the_end
 from simstudent.recipe import Recipe
-from simstudent.runs import whole_model
+from simstudent.runs import weights_of
 from simstudent.training.students import FIRST, NOBODY, Roster, has_students, load_roster
 
 As = Literal["true", "strong", "nobody"]
@@ -23,13 +25,17 @@ As = Literal["true", "strong", "nobody"]
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """A place to recover from: the first ``t`` submissions of a trajectory, the last of which fails."""
+    """A place to recover from: the first ``t`` submissions of a trajectory, the last of which fails.
+
+    ``earlier``: the student's work on earlier assignments, where the recipe shows it.
+    """
 
     trajectory: Trajectory
     assignment: Assignment
     grades: tuple[Grade, ...]
     t: int
     sample: int = 0
+    earlier: tuple[Earlier, ...] = ()
 
     @property
     def key(self) -> str:
@@ -78,7 +84,7 @@ class People:
 
 def people_of(run: Path, data: Data) -> People | None:
     """Whom a run's model knows; None where it was trained without students' vectors."""
-    weights = whole_model(run) or run / "adapter"
+    weights = weights_of(run)
     if not has_students(weights):
         return None
     roster = load_roster(weights)
@@ -122,12 +128,14 @@ def failing_starts(recipe: Recipe, data: Data, pool: Pool, roster: Roster | None
         and (roster is None or t.student in roster.numbers)
     ]
     grades = regrade.regrade(held, assignments, pool)
+    everything = [t for side in data.sides.values() for t in side]
+    earlier = earlier_work(held, everything, assignments, pool, recipe.dialogue)
     found = []
     for t in held:
         fails = [n for n in range(1, len(t.submissions)) if grades[t.key][n - 1].score < 1]
         if fails:
             at = fails[int(position(recipe.seed, "recover", t.key) * len(fails))]
-            found.append(Failing(t, assignments[t.assignment], grades[t.key], at))
+            found.append(Failing(t, assignments[t.assignment], grades[t.key], at, earlier=earlier.get(t.key, ())))
     if r.limit is not None:
         found = sorted(found, key=lambda f: position(recipe.seed, "recover limit", f.key))[: r.limit]
     return [replace(f, sample=n) for f in found for n in range(r.samples)]

@@ -11,7 +11,7 @@ import datetime
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Protocol, TypeVar, get_args
 
 from graders.feedback import names_of_tests
 from simstudent.data.records import Assignment
@@ -132,18 +132,40 @@ def fresh_or_newest(root: Path, label: str, settings: Mapping[str, Any], resume:
 def open_starts(path: Path, wanted: Sequence[Start], say: Callable[[str], None]) -> list[Start]:
     """The starts not yet rolled out. Failed and half-written rollouts are taken out of the file: they run again."""
     half = _half_written(path)
-    lines = list(read_lines(path))
-    kept = [line for line in lines if line["error"] is None]
-    if len(kept) < len(lines):
-        write_lines(path, kept)
+    kept, failed = finished_lines(path)
     done = {line["key"] for line in kept}
     if done:
         say(f"  {path.stem}: {len(done):,} rollouts are there already")
     if half:
         say(f"  {path.stem}: the last line was only half written when the run was interrupted; that rollout runs again")
-    if len(kept) < len(lines):
-        say(f"  {path.stem}: {len(lines) - len(kept)} rollouts had failed; they run again")
+    if failed:
+        say(f"  {path.stem}: {failed} rollouts had failed; they run again")
     return [s for s in wanted if s.key not in done]
+
+
+class Keyed(Protocol):
+    """What a line of a file stands for."""
+
+    @property
+    def key(self) -> str: ...
+
+
+K = TypeVar("K", bound=Keyed)
+
+
+def unfinished(path: Path, wanted: Sequence[K]) -> list[K]:
+    """Those of ``wanted`` that have no line in a file yet; failed ones are taken out of it and run again."""
+    done = {line["key"] for line in finished_lines(path)[0]}
+    return [w for w in wanted if w.key not in done]
+
+
+def finished_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The lines of a file whose ``error`` is None, and how many others there were: those are taken out of it."""
+    lines = list(read_lines(path))
+    kept = [line for line in lines if line["error"] is None]
+    if len(kept) < len(lines):
+        write_lines(path, kept)
+    return kept, len(lines) - len(kept)
 
 
 def _half_written(path: Path) -> bool:

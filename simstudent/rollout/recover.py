@@ -29,13 +29,14 @@ from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe, load_recipe
 from simstudent.rollout.engine import Engine, Sampling
 from simstudent.rollout.failing import Condition, Failing, People, conditions, failing_starts, people_of
-from simstudent.rollout.folder import fresh_or_newest
-from simstudent.rollout.meter import Meter
-from simstudent.rollout.opening import encoder_of, open_engines
+from simstudent.rollout.folder import fresh_or_newest, unfinished
+from simstudent.rollout.opening import encoder_of, engines_here
+from simstudent.rollout.schedule import shard_of, side_by_side
 from simstudent.rollout.simulate import Start, language_model
 from simstudent.rollout.traces import TraceStart, sample_trace
 from simstudent.rollout.whole import work_through
-from simstudent.runs import append_line, read_lines, trained, whole_model, write_lines
+from simstudent.runs import append_line, read_lines, trained, weights_of, whole_model, with_own_model, write_lines
+from simstudent.training.stages import check_data
 
 STARTS = "starts"
 
@@ -80,13 +81,19 @@ def run_recovery(
     if not trained(run):
         raise SimstudentError(f"{run}: no finished training there (simstudent sft RECIPE)")
     recipe = load_recipe(run / "recipe.yaml", dict(overrides))
+    r = recipe.rollout
+    if len(r.temperatures) != 1:
+        raise SimstudentError("recoveries are sampled at one temperature: give one (--temperature)")
+    if r.engine == "openai":
+        raise SimstudentError("a chat server has not the run's model: set rollout.engine: vllm or transformers")
     data = prepare(recipe.data, recipe.seed, grader=recipe.grader)
+    check_data(run, data)
     people = people_of(run, data)
     asked = conditions(recipe, people is not None, after)
     with regrade.open_pool(recipe.grader) as pool:
         starts = failing_starts(recipe, data, pool, None if people is None else people.roster)
         if not starts:
-            raise SimstudentError(f"no {recipe.rollout.split} trajectory has a failing program before its last one")
+            raise SimstudentError(f"no {r.split} trajectory has a failing program before its last one")
         decide = ("split", "limit", "samples", "temperature", "top_p")
         settings = {
             "data_hash": data.hash,
@@ -94,9 +101,9 @@ def run_recovery(
             "conditions": [c.name for c in asked],
             "attempts": attempts,
             "strong": None if people is None else people.strong,
-            **{name: recipe.rollout.model_dump(mode="json")[name] for name in decide},
+            **{name: r.model_dump(mode="json")[name] for name in decide},
         }
-        folder = fresh_or_newest(run / "recovery", str(recipe.rollout.split), settings, resume)
+        folder = fresh_or_newest(run / "recovery", r.split, settings, resume)
         write_lines(folder / f"{STARTS}.jsonl", (s.to_dict() for s in starts))
         say(f"{len(starts)} starts from programs that fail; conditions: {', '.join(c.name for c in asked)}")
         if people is not None:
@@ -112,12 +119,16 @@ class _Player:
 
     recipe: Recipe
     condition: Condition
-    engine: Engine
+    engines: Sequence[Engine]
     encoder: Encoder
     adapter: str | None
     token: Callable[[str], int] | None
     attempts: int
     pool: Pool
+
+    def engine(self, start: Failing) -> Engine:
+        """The copy of the model that a trajectory always stays with."""
+        return self.engines[shard_of(start.trajectory.key, len(self.engines))]
 
 
 async def _all(
@@ -131,20 +142,16 @@ async def _all(
     pool: Pool,
     say: Callable[[str], None],
 ) -> None:
-    waiting = [(c, todo) for c in asked if (todo := _open(folder / f"{c.name}.jsonl", starts))]
+    waiting = [(c, todo) for c in asked if (todo := unfinished(folder / f"{c.name}.jsonl", starts))]
     if not waiting:
         return
-    whole = whole_model(run)
-    if whole is not None:
-        model = recipe.model.model_copy(update={"id": str(whole), "revision": None})
-        recipe = recipe.model_copy(update={"model": model})
-    adapters = {} if whole is not None else {"adapter": run / "adapter"}
+    adapters = {} if whole_model(run) else {"adapter": weights_of(run)}
+    recipe = with_own_model(recipe, run)
     encoder, adapter = encoder_of(recipe, run), "adapter" if adapters else None
-    meter = Meter(sum(len(todo) for _, todo in waiting))
-    async with open_engines(recipe, adapters, folder, meter, say) as engines:
+    async with engines_here(recipe, adapters, say) as engines:
         for c, todo in waiting:
             token = None if people is None else c.token(people.roster, people.strong)
-            p = _Player(recipe, c, engines[0], encoder, adapter, token, attempts, pool)  # type: ignore[arg-type]
+            p = _Player(recipe, c, engines, encoder, adapter, token, attempts, pool)
             await _condition(p, todo, folder / f"{c.name}.jsonl", say)
 
 
@@ -161,24 +168,9 @@ async def _condition(p: _Player, todo: Sequence[Failing], path: Path, say: Calla
             failed += made.error is not None
 
     path.touch()
-    tasks = [asyncio.create_task(work()) for _ in range(min(p.recipe.rollout.concurrency, len(todo)))]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
+    await side_by_side(work, min(p.recipe.rollout.concurrency * len(p.engines), len(todo)))
     told = f"; {failed} FAILED (see 'error' in {path.name}; --resume runs them again)" if failed else ""
     say(f"  {p.condition.name}: {len(todo)} recoveries{told}")
-
-
-def _open(path: Path, wanted: Sequence[Failing]) -> list[Failing]:
-    """The starts not yet recovered from. Lines of failed ones are taken out of the file: they run again."""
-    lines = list(read_lines(path))
-    kept = [line for line in lines if line["error"] is None]
-    if len(kept) < len(lines):
-        write_lines(path, kept)
-    done = {line["key"] for line in kept}
-    return [s for s in wanted if s.key not in done]
 
 
 async def _trace(start: Failing, p: _Player) -> Recovery:
@@ -189,7 +181,7 @@ async def _trace(start: Failing, p: _Player) -> Recovery:
     begun = TraceStart(start.trajectory.student, start.assignment, states, header, start.sample)
     r = p.recipe.rollout
     options: dict[str, Any] = {"temperature": r.temperatures[0], "top_p": r.top_p, "token": p.token}
-    made = await sample_trace(begun, p.engine, p.encoder, adapter=p.adapter, seed=p.recipe.seed, **options)
+    made = await sample_trace(begun, p.engine(start), p.encoder, adapter=p.adapter, seed=p.recipe.seed, **options)
     if made.error is not None:
         return Recovery(start.key, p.condition.name, begun.student, (), (), False, made.error)
     text = title_line(start.assignment) + header + made.text[len(begun.given) :] + END * made.complete
@@ -205,14 +197,16 @@ async def _dialogue(start: Failing, p: _Player) -> Recovery:
     """Programs handed in one after another, each graded and answered."""
     look, r, seed = p.recipe.dialogue, p.recipe.rollout, p.recipe.seed
     sampling = Sampling(p.encoder.stop_ids, look.answer_tokens, r.temperatures[0], r.top_p)
-    student = language_model(p.engine, p.encoder, sampling, adapter=p.adapter, seed=seed, look=look, token=p.token)
+    student = language_model(
+        p.engine(start), p.encoder, sampling, adapter=p.adapter, seed=seed, look=look, token=p.token
+    )
 
     async def grade(code: str | None, assignment: Assignment) -> Grade:
         assert assignment.problem is not None
         return await p.pool.grade_async(code, assignment.problem)
 
     last, after = start.trajectory.submissions[start.t - 1].time, p.condition.after or 0.0
-    begun = Start(start.trajectory, start.assignment, start.grades, start.t, start.sample)
+    begun = Start(start.trajectory, start.assignment, start.grades, start.t, start.sample, start.earlier)
     work = await work_through(begun, student, grade, most=p.attempts, clock=lambda k: later(last, after * k), look=look)
     codes, grades = tuple(a.code for a in work.attempts), tuple(a.grade for a in work.attempts)
     ended = work.end in ("solved", "gave_up")

@@ -11,11 +11,12 @@ import asyncio
 import hashlib
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from simstudent.recipe import Recipe
 from simstudent.rollout.meter import Meter
@@ -108,7 +109,12 @@ async def run_jobs(
             if tally.ended == tally.total:
                 say(tally.line(job.label))
 
-    workers = [asyncio.create_task(work()) for _ in range(min(concurrency, meter.total))]
+    await side_by_side(work, min(concurrency, meter.total))
+
+
+async def side_by_side(work: Callable[[], Coroutine[Any, Any, None]], count: int) -> None:
+    """So many workers that take from the same queue, until it is empty; an exception of one ends them all."""
+    workers = [asyncio.create_task(work()) for _ in range(count)]
     try:
         await asyncio.gather(*workers)
     finally:

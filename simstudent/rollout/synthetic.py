@@ -27,7 +27,7 @@ from simstudent.recipe import Recipe
 from simstudent.rollout.class_files import NO_MODEL, write_class
 from simstudent.rollout.engines.baselines import baseline
 from simstudent.rollout.fewshot import Example, examples
-from simstudent.rollout.folder import read_settings
+from simstudent.rollout.folder import finished_lines, read_settings
 from simstudent.rollout.habits import Habits, habits
 from simstudent.rollout.meter import Meter
 from simstudent.rollout.methods import MODELS, Played, played
@@ -37,7 +37,7 @@ from simstudent.rollout.schedule import spread
 from simstudent.rollout.sharing import shared_grader
 from simstudent.rollout.simulate import Grader, Start, Student
 from simstudent.rollout.whole import Clock, Work, work_through
-from simstudent.runs import append_line, create_run, differences, read_lines, write_json, write_lines
+from simstudent.runs import append_line, create_run, differences, read_lines, write_json
 from simstudent.training.stages import adapters
 
 ROOTLESS = ("nearest", "random")
@@ -209,11 +209,7 @@ def _begin(folder: Path, settings: dict[str, Any], resume: bool) -> dict[str, Wo
     changed = differences({**before, "generated": None}, {**settings, "generated": None})
     if changed:
         raise SimstudentError(f"{folder} cannot be resumed, its settings differ:\n  " + "\n  ".join(changed))
-    lines = list(read_lines(path))
-    kept = [line for line in lines if line["error"] is None]
-    if len(kept) < len(lines):
-        write_lines(path, kept)
-    return {line["key"]: Work.from_dict(line) for line in kept}
+    return {line["key"]: Work.from_dict(line) for line in finished_lines(path)[0]}
 
 
 async def _all_students(

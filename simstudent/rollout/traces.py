@@ -7,7 +7,6 @@ is read back (`simstudent.data.trace_text`). One JSONL line each, resumable, in 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +17,9 @@ from simstudent.data.trace_text import END, Trace, parse
 from simstudent.dialogue.encode import Encoder
 from simstudent.dialogue.traces import block, title_line
 from simstudent.rollout.engine import Engine, EngineError, Sampling
-from simstudent.rollout.schedule import shard_of
+from simstudent.rollout.schedule import shard_of, side_by_side
 from simstudent.rollout.simulate import request_seed
-from simstudent.runs import append_line, read_lines, write_lines
+from simstudent.runs import append_line, read_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +136,6 @@ async def sample_trace(
     return written(start, encoder.decode(done.ids), not done.truncated, len(done.ids))
 
 
-def open_traces(path: Path, wanted: Sequence[TraceStart]) -> list[TraceStart]:
-    """The starts not yet sampled. Lines of failed ones are taken out of the file: they run again."""
-    lines = list(read_lines(path))
-    kept = [line for line in lines if line["error"] is None]
-    if len(kept) < len(lines):
-        write_lines(path, kept)
-    done = {line["key"] for line in kept}
-    return [start for start in wanted if start.key not in done]
-
-
 async def sample_all(
     path: Path,
     todo: Sequence[TraceStart],
@@ -176,12 +165,7 @@ async def sample_all(
             if tally["ended"] % max(1, len(todo) // 10) == 0:
                 say(f"  {path.stem}: {tally['ended']:,}/{len(todo):,} traces, {tally['tokens']:,} tokens")
 
-    workers = [asyncio.create_task(work()) for _ in range(min(concurrency, len(todo)))]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for task in workers:
-            task.cancel()
+    await side_by_side(work, min(concurrency, len(todo)))
     if todo:
         line = f"  {path.stem}: {len(todo):,} traces, {tally['tokens']:,} tokens; {tally['censored']:,} have no end"
         if tally["failed"]:

@@ -12,7 +12,7 @@ import numpy as np
 from simstudent.dialogue.encode import IGNORED, Encoder, Row
 from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe
-from simstudent.runs import read_recipe, whole_model
+from simstudent.runs import read_recipe, weights_of, whole_model, with_own_model
 from simstudent.training.students import FIRST, Students, attach, check_size, has_students, load_students
 
 if TYPE_CHECKING:
@@ -43,27 +43,30 @@ class TrainedModel:
         return TOKENS[self.model.device.type]
 
 
+def load_weights(recipe: Recipe, run: Path) -> Any:
+    """A run's model in evaluation mode: the base under its adapter, or the model whose weights it trained."""
+    from simstudent.training.models import best_device, fastest_dtype, load_model
+
+    device, of = best_device(), with_own_model(recipe, run).model
+    model: Any = load_model(of.id, revision=of.revision, dtype=fastest_dtype(device), device=device)
+    if whole_model(run) is not None:
+        return model
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, str(weights_of(run))).eval()
+
+
 def load_trained(run: Path) -> TrainedModel:
     """The model that a run trained. Raises SimstudentError when it was trained without students' vectors."""
     from simstudent.rollout.opening import encoder_of
-    from simstudent.training.models import best_device, fastest_dtype, load_model
 
-    recipe = read_recipe(run)
-    folder = whole_model(run) or run / "adapter"
+    recipe, folder = read_recipe(run), weights_of(run)
     if not has_students(folder):
         raise SimstudentError(
             f"{run} has no vectors of students. Train with them: students.kind: table (or bottleneck) in the recipe"
         )
-    device = best_device()
-    whole = whole_model(run) is not None
-    id = str(folder) if whole else recipe.model.id
-    revision = None if whole else recipe.model.revision
-    model: Any = load_model(id, revision=revision, dtype=fastest_dtype(device), device=device)
-    if not whole:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, str(folder)).eval()
-    students = load_students(folder).to(device)
+    model = load_weights(recipe, run)
+    students = load_students(folder).to(model.device)
     check_size(students, model, str(folder))
     model.requires_grad_(False)
     return TrainedModel(recipe, folder, model, encoder_of(recipe, run), students)

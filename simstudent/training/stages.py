@@ -63,6 +63,16 @@ def identity(data: Data, template: ChatTemplate) -> dict[str, str]:
     return {"data_hash": data.hash, "template_hash": template.hash}
 
 
+def check_data(run: Path, data: Data) -> None:
+    """Raises SimstudentError when a run was trained on other data, or another split, than what is held out now."""
+    theirs = read_manifest(run).get("data_hash")
+    if theirs != data.hash:
+        raise SimstudentError(
+            f"{run} was trained on other data or another split ({theirs}) than is held out here ({data.hash}): "
+            "what is held out now may be in its training"
+        )
+
+
 def begin(
     recipe: Recipe,
     stage: Stage,

@@ -19,7 +19,8 @@ from simstudent.errors import SimstudentError
 from simstudent.recipe import load_recipe
 from simstudent.rollout.behaviour import run_behaviour
 from simstudent.rollout.engine import Completion, EngineError, Sampling
-from simstudent.rollout.traces import TraceStart, open_traces, read_traces, sample_all, sample_trace
+from simstudent.rollout.folder import unfinished
+from simstudent.rollout.traces import TraceStart, read_traces, sample_all, sample_trace
 from simstudent.runs import read_lines, trained
 from simstudent.training.sft import run_sft
 from simstudent.training.stages import adapters
@@ -164,10 +165,10 @@ def test_an_engine_that_fails_is_no_trace(encoder: Encoder, tmp_path: Path) -> N
     asyncio.run(sample_all(path, starts[:2], [Parrot(encoder, None)], encoder, said.append, **options))
     assert "2 FAILED" in said[-1]
     assert read_traces(path) == []
-    assert open_traces(path, starts) == starts
+    assert unfinished(path, starts) == starts
     asyncio.run(sample_all(path, starts, [Parrot(encoder, "x")], encoder, said.append, **options))
     assert len(read_traces(path)) == 3
-    assert open_traces(path, starts) == []
+    assert unfinished(path, starts) == []
 
 
 def test_a_state_that_repeats_the_one_before_is_left_out() -> None:
