@@ -140,7 +140,8 @@ def _simulate(args: argparse.Namespace) -> None:
     if args.temperature is None and recipe.rollout.temperature == 0:
         recipe = recipe.model_copy(update={"rollout": recipe.rollout.model_copy(update={"temperature": 1.0})})
         _say("Sampling at temperature 1 (the recipe's rollouts are greedy)")
-    method = args.method or (stage_of(run) if run is not None and trained(run) else "base")
+    hosted = recipe.rollout.engine == "openai"  # a server plays its own model
+    method = args.method or (stage_of(run) if run is not None and trained(run) and not hosted else "base")
     made = make_class(
         recipe,
         run,

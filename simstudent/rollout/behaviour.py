@@ -101,6 +101,9 @@ def _opened(runs: Sequence[Path], overrides: Mapping[str, Any]) -> list[Trained]
     names = [m.name for m in found]
     if len(set(names)) < len(names) or {STUDENTS, ONE, SEVERAL} & set(names):
         found = [Trained(m.folder.name, m.folder, m.recipe, m.weights) for m in found]
+        names = [m.name for m in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SimstudentError(f"two of the runs would both be called {', '.join(twice)}: name each run once, or rename")
     return found
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from simstudent.errors import SimstudentError, missing_extra
 from simstudent.recipe import Recipe, recipe_from_dict
 from simstudent.rollout.merge import merge
+from simstudent.rollout.methods import BASE
 from simstudent.rollout.opening import encoder_of
 from simstudent.rollout.run import run_rollouts
 from simstudent.runs import create_run
@@ -65,7 +66,7 @@ def run_on_ray(
         raise missing_extra("ray", "ray") from error
     if run is None:
         run = create_run(root, recipe, {"trained": False})
-        if recipe.rollout.engine != "openai" and "base" in recipe.rollout.methods:
+        if recipe.rollout.engine != "openai" and {*BASE} & {*recipe.rollout.methods}:
             encoder_of(recipe, run)  # settles the template once, for all shards
     ray.init(address=address, ignore_reinit_error=True, logging_level="ERROR", log_to_driver=True)
     try:
@@ -87,9 +88,11 @@ def _all_shards(
     here = ray.cluster_resources()
     each = _gpus_each(recipe) if here.get("GPU") else 0
     count = actors or max(1, int(here.get("GPU", 0)) // max(1, each))
-    cpus = max(1, int(here.get("CPU", 1)) // count)
+    # No more than the largest node that can hold an actor has: a wish beyond it would wait for ever.
+    nodes = [n["Resources"] for n in ray.nodes() if n["Alive"] and n["Resources"].get("GPU", 0) >= each]
+    cpus = max(1, min(int(here.get("CPU", 1)) // count, max((int(n.get("CPU", 1)) for n in nodes), default=1)))
     raw = _recipe_for_an_actor(recipe, each, cpus).to_dict()
-    kind = ray.remote(Worker).options(num_gpus=each, num_cpus=min(cpus, int(here.get("CPU", 1))))
+    kind = ray.remote(Worker).options(num_gpus=each, num_cpus=cpus)
     adapters = {name: str(path.resolve()) for name, path in more.items()}
     say(f"{count} actors over {len(ray.nodes())} node(s), {each} GPUs and {cpus} CPUs each")
     under_way: dict[Any, tuple[int, Any]] = {}

@@ -27,11 +27,13 @@ As = Literal["true", "strong", "nobody"]
 class Failing:
     """A place to recover from: the first ``t`` submissions of a trajectory, the last of which fails.
 
-    ``earlier``: the student's work on earlier assignments, where the recipe shows it.
+    ``problem`` judges programs, also where the assignment, as the model knows it, has no tests. ``earlier``: the
+    student's work on earlier assignments, where the recipe shows it.
     """
 
     trajectory: Trajectory
     assignment: Assignment
+    problem: Problem
     grades: tuple[Grade, ...]
     t: int
     sample: int = 0
@@ -45,14 +47,13 @@ class Failing:
     def to_dict(self) -> dict[str, Any]:
         """What the figures need of it: the failing program, what the student did next, and the reference solution."""
         rest = self.trajectory.submissions[self.t :]
-        problem = self.assignment.problem
         return {
             "key": self.key,
             "student": self.trajectory.student,
             "failing": self.trajectory.submissions[self.t - 1].code,
             "programs": [s.code for s in rest],
             "grades": [g.score for g in self.grades[self.t :]],
-            "reference": None if problem is None else problem.solution,
+            "reference": self.problem.solution,
         }
 
 
@@ -113,21 +114,28 @@ def strongest(training: Sequence[Trajectory], roster: Roster) -> str:
     return min(busiest, key=goes_back)
 
 
-def failing_starts(recipe: Recipe, data: Data, pool: Pool, roster: Roster | None) -> list[Failing]:
+def failing_starts(
+    recipe: Recipe, data: Data, pool: Pool, roster: Roster | None, say: Callable[[str], None]
+) -> list[Failing]:
     """One failing submission of each trajectory, not the last, drawn by a seeded hash, times ``rollout.samples``.
 
-    Trajectories that were cut before their end are left out, and with vectors those of students without one.
+    Trajectories that were cut before their end are left out, and with vectors those of students without one; how many
+    is said. Raises SimstudentError when that leaves none.
     """
     r = recipe.rollout
-    assignments = {name: gradable(a) for name, a in regrade.limited(data.assignments, recipe.grader).items()}
-    held = [
-        t
-        for t in data.held(r.split)
-        if len(t.submissions) > 1
-        and "censored" not in t.submissions[-1].more
-        and (roster is None or t.student in roster.numbers)
-    ]
-    grades = regrade.regrade(held, assignments, pool)
+    everybody = [t for t in data.held(r.split) if len(t.submissions) > 1]
+    whole = [t for t in everybody if "censored" not in t.submissions[-1].more]
+    held = [t for t in whole if roster is None or t.student in roster.numbers]
+    cut, unknown = len(everybody) - len(whole), len(whole) - len(held)
+    told = f"{cut} were cut before their end, {unknown} of students without a vector"
+    if not held:
+        raise SimstudentError(f"no {r.split} trajectory to recover in: {told}. Name another side or cell (--split)")
+    if len(held) < len(everybody):
+        say(f"Left out: {told}")
+    assignments = regrade.limited(data.assignments, recipe.grader)
+    judged = {name: gradable(assignments[name]) for name in {t.assignment for t in held}}
+    problems = {name: a.problem for name, a in judged.items() if a.problem is not None}
+    grades = regrade.regrade(held, judged, pool)
     everything = [t for side in data.sides.values() for t in side]
     earlier = earlier_work(held, everything, assignments, pool, recipe.dialogue)
     found = []
@@ -135,7 +143,16 @@ def failing_starts(recipe: Recipe, data: Data, pool: Pool, roster: Roster | None
         fails = [n for n in range(1, len(t.submissions)) if grades[t.key][n - 1].score < 1]
         if fails:
             at = fails[int(position(recipe.seed, "recover", t.key) * len(fails))]
-            found.append(Failing(t, assignments[t.assignment], grades[t.key], at, earlier=earlier.get(t.key, ())))
+            found.append(
+                Failing(
+                    t,
+                    assignments[t.assignment],
+                    problems[t.assignment],
+                    grades[t.key],
+                    at,
+                    earlier=earlier.get(t.key, ()),
+                )
+            )
     if r.limit is not None:
         found = sorted(found, key=lambda f: position(recipe.seed, "recover limit", f.key))[: r.limit]
     return [replace(f, sample=n) for f in found for n in range(r.samples)]

@@ -33,7 +33,7 @@ from simstudent.rollout.folder import fresh_or_newest, unfinished
 from simstudent.rollout.opening import encoder_of, engines_here
 from simstudent.rollout.schedule import shard_of, side_by_side
 from simstudent.rollout.simulate import Start, language_model
-from simstudent.rollout.traces import TraceStart, sample_trace
+from simstudent.rollout.traces import TraceStart, sample_trace, without_repeats
 from simstudent.rollout.whole import work_through
 from simstudent.runs import append_line, read_lines, trained, weights_of, whole_model, with_own_model, write_lines
 from simstudent.training.stages import check_data
@@ -91,7 +91,7 @@ def run_recovery(
     people = people_of(run, data)
     asked = conditions(recipe, people is not None, after)
     with regrade.open_pool(recipe.grader) as pool:
-        starts = failing_starts(recipe, data, pool, None if people is None else people.roster)
+        starts = failing_starts(recipe, data, pool, None if people is None else people.roster, say)
         if not starts:
             raise SimstudentError(f"no {r.split} trajectory has a failing program before its last one")
         decide = ("split", "limit", "samples", "temperature", "top_p")
@@ -175,8 +175,7 @@ async def _condition(p: _Player, todo: Sequence[Failing], path: Path, say: Calla
 
 async def _trace(start: Failing, p: _Player) -> Recovery:
     """The rest of a trace as the model writes it. Of its programs the first ``attempts`` count."""
-    states, problem = start.trajectory.submissions[: start.t], start.assignment.problem
-    assert problem is not None
+    states = start.trajectory.submissions[: start.t]
     header = block_header(start.t + 1, later(states[-1].time, p.condition.after or 0.0) or "")
     begun = TraceStart(start.trajectory.student, start.assignment, states, header, start.sample)
     r = p.recipe.rollout
@@ -185,8 +184,8 @@ async def _trace(start: Failing, p: _Player) -> Recovery:
     if made.error is not None:
         return Recovery(start.key, p.condition.name, begun.student, (), (), False, made.error)
     text = title_line(start.assignment) + header + made.text[len(begun.given) :] + END * made.complete
-    programs = parse(text).programs[: p.attempts]
-    grades = await asyncio.gather(*(p.pool.grade_async(code, problem) for code in programs))
+    programs = without_repeats(parse(text), states[-1].code.removesuffix("\n")).programs[: p.attempts]
+    grades = await asyncio.gather(*(p.pool.grade_async(code, start.problem) for code in programs))
     broken = next((g.message for g in grades if g.status == "grader_error"), None)
     error = None if broken is None else f"the grader failed: {broken}"
     scores = tuple(g.score for g in grades)
@@ -202,8 +201,7 @@ async def _dialogue(start: Failing, p: _Player) -> Recovery:
     )
 
     async def grade(code: str | None, assignment: Assignment) -> Grade:
-        assert assignment.problem is not None
-        return await p.pool.grade_async(code, assignment.problem)
+        return await p.pool.grade_async(code, start.problem)
 
     last, after = start.trajectory.submissions[start.t - 1].time, p.condition.after or 0.0
     begun = Start(start.trajectory, start.assignment, start.grades, start.t, start.sample, start.earlier)

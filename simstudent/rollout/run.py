@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,7 @@ def prepare_simulation(
 
     ``only``: the keys of the trajectories to start from, instead of all.
     """
-    if recipe.dialogue.format == "trace":
-        raise SimstudentError("a trace model is not asked step by step: simstudent behaviour RUN samples its traces")
+    check_dialogues(recipe)
     r = recipe.rollout
     data = prepare(recipe.data, recipe.seed, grader=recipe.grader)
     assignments = regrade.limited(data.assignments, recipe.grader)
@@ -127,7 +126,7 @@ def run_rollouts(
     redone. ``only``: the trajectories (by key) to start from, instead of all of the split. ``shard``: (3, 8) is the
     third of eight parts of the trajectories, by a hash of their keys.
     """
-    _check_server(recipe, more or {})
+    check_server(recipe, recipe.rollout.methods, more or {})
     trained = {**({} if run is None else adapters(run)), **(more or {})}
     methods = (*recipe.rollout.methods, *(more or {}))
     models = played(methods, trained, recipe.rollout.temperatures, f"{run or 'this recipe'}")
@@ -155,9 +154,18 @@ def _part(simulation: Simulation, shard: tuple[int, int], say: Callable[[str], N
     return replace(simulation, starts=starts, settings={**simulation.settings, "shard": f"{number}/{count}"})
 
 
-def _check_server(recipe: Recipe, more: Mapping[str, Path]) -> None:
-    """Raises SimstudentError where a server is asked to play what only an engine here can, or there is no key."""
-    wrong = [*(m for m in recipe.rollout.methods if m in STAGED), *more]
+def check_dialogues(recipe: Recipe) -> None:
+    """Raises SimstudentError for a model of traces, which answers nobody."""
+    if recipe.dialogue.format == "trace":
+        raise SimstudentError("a trace model is not asked step by step: simstudent behaviour RUN samples its traces")
+
+
+def check_server(recipe: Recipe, methods: Sequence[str], more: Iterable[str] = ()) -> None:
+    """Raises SimstudentError where a server is asked to play what only an engine here can, or there is no key.
+
+    ``more``: the names of further adapters.
+    """
+    wrong = [*(m for m in methods if m in STAGED), *more]
     if recipe.rollout.engine == "openai" and wrong:
         raise SimstudentError(
             f"rollout.engine openai asks a server for its own model; adapters such as {', '.join(wrong)} are not sent "

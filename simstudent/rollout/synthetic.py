@@ -32,7 +32,7 @@ from simstudent.rollout.habits import Habits, habits
 from simstudent.rollout.meter import Meter
 from simstudent.rollout.methods import MODELS, Played, played
 from simstudent.rollout.opening import encoder_of, open_engines, player
-from simstudent.rollout.run import folder_hash
+from simstudent.rollout.run import check_dialogues, check_server, folder_hash
 from simstudent.rollout.schedule import spread
 from simstudent.rollout.sharing import shared_grader
 from simstudent.rollout.simulate import Grader, Start, Student
@@ -91,6 +91,8 @@ def make_class(
     ``rollout.temperature``: greedy students would all be the same one. Raises SimstudentError for a method that cannot
     begin without a history, an unknown assignment, or a folder that is already used.
     """
+    check_dialogues(recipe)
+    check_server(recipe, [method])
     if len(recipe.rollout.temperatures) > 1:
         raise SimstudentError("a class is sampled at one temperature, and the recipe names several; set --temperature")
     (temperature,) = recipe.rollout.temperatures
@@ -184,13 +186,19 @@ def _settings(
         "source": recipe.data.source.kind,
         "generated": {
             "by": f"simstudent {__version__}",
-            "model": NO_MODEL if not models else recipe.rollout.server.model or recipe.model.id,
+            "model": _model(recipe) if models else NO_MODEL,
             "method": method,
             "run": "none" if run is None else run.name,
             "seed": recipe.seed,
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         },
     }
+
+
+def _model(recipe: Recipe) -> str:
+    """The name of the model that writes: a server's, if it has one of its own, or the recipe's."""
+    hosted = recipe.rollout.server.model if recipe.rollout.engine == "openai" else None
+    return hosted or recipe.model.id
 
 
 def _begin(folder: Path, settings: dict[str, Any], resume: bool) -> dict[str, Work]:

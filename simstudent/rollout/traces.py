@@ -71,14 +71,7 @@ class TraceSample:
     @property
     def trace(self) -> Trace:
         """The states in it. One that equals the state before is left out, as it is in the students' own traces."""
-        found = parse(self.text + END * self.complete)
-        kept = [n for n, code in enumerate(found.programs) if not n or code != found.programs[n - 1]]
-        return replace(
-            found,
-            programs=tuple(found.programs[n] for n in kept),
-            timestamps=tuple(found.timestamps[n] for n in kept),
-            numbers=tuple(found.numbers[n] for n in kept),
-        )
+        return without_repeats(parse(self.text + END * self.complete))
 
     def to_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -86,6 +79,18 @@ class TraceSample:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> TraceSample:
         return cls(**raw)
+
+
+def without_repeats(found: Trace, before: str | None = None) -> Trace:
+    """The trace without states that equal the one before; ``before`` stands before the first."""
+    states = [before, *found.programs]
+    kept = [n for n, code in enumerate(found.programs) if code != states[n]]
+    return replace(
+        found,
+        programs=tuple(found.programs[n] for n in kept),
+        timestamps=tuple(found.timestamps[n] for n in kept),
+        numbers=tuple(found.numbers[n] for n in kept),
+    )
 
 
 def written(start: TraceStart, text: str, complete: bool, tokens: int = 0, error: str | None = None) -> TraceSample:

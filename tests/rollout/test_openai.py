@@ -301,3 +301,27 @@ def test_a_server_plays_no_adapters() -> None:
 
     with pytest.raises(SimstudentError, match="adapters such as sft are not sent"):
         run_rollouts(recipe, None, root=Path("nowhere"))
+
+
+def test_a_class_of_a_server_is_not_said_to_be_an_adapters() -> None:
+    recipe = recipe_from_dict(
+        {
+            "name": "x",
+            "model": {"id": "x/y"},
+            "data": {"source": {"kind": "course"}},
+            "rollout": {"engine": "openai", "temperature": 1.0},
+        }
+    )
+    from simstudent.rollout.synthetic import make_class
+
+    with pytest.raises(SimstudentError, match="adapters such as sft are not sent"):
+        make_class(recipe, None, Path("nowhere"), students=1, method="sft", root=Path("nowhere"))
+
+
+def test_a_key_that_stands_in_a_program_is_no_secret_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers of one's own take any key, such as x or EMPTY."""
+    monkeypatch.setenv("A_KEY", "x")
+    program = "x = 1\nprint(x)"
+    with serving(always("ok"), lambda asked: program) as server:
+        answer, _ = ask(server, tmp_path, chat("hi"), key_variable="A_KEY")
+    assert answer.text == program

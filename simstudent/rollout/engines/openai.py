@@ -216,7 +216,12 @@ class ChatServer:
             raise RetryError(f"status {response.status_code}: {said:.300}", wait)
         if response.status_code != 200:
             raise EngineError(f"the server refused the request (status {response.status_code}: {said:.300})")
-        return read_response(said, limit)
+        try:
+            return read_response(response.text, limit)
+        except RetryError as error:
+            raise RetryError(self._hidden(str(error)), error.wait) from None
+        except EngineError as error:
+            raise EngineError(self._hidden(str(error))) from None
 
     def _hidden(self, text: str) -> str:
         """What a server said, without the key: some repeat it in their messages, and messages are written down."""

@@ -122,6 +122,8 @@ class VllmEngine:
             if self._warm and not current_platform.is_cpu():
                 await asyncio.gather(*(self._warm_up(gpu) for gpu in range(self.gpus)))
         except (ImportError, RuntimeError, ValueError, OSError) as error:
+            if self._llm is not None:  # it was the warm-up that failed: nobody else closes the engine
+                await self.__aexit__(None, None, None)
             raise SimstudentError(f"vLLM does not start with {self._model}: {error}") from error
         return self
 
