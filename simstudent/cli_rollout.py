@@ -191,12 +191,12 @@ def _columns(rows: Sequence[tuple[str, float, str]]) -> tuple[tuple[str, ...], t
 
 def _named_adapters(given: Sequence[str], recipe: Recipe) -> dict[str, Path]:
     """``NAME=RUN`` arguments as adapter folders by name. Raises SimstudentError for another model's or dialogue's."""
-    from simstudent.runs import differences, read_recipe, trained
+    from simstudent.runs import differences, has_adapter, read_recipe
 
     found: dict[str, Path] = {}
     for text in given:
         name, _, run = text.partition("=")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or not trained(Path(run)):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or not has_adapter(Path(run)):
             raise SimstudentError(f"--adapters {text}: write NAME=RUN, RUN being the folder of a trained run")
         theirs, ours = read_recipe(Path(run)).to_dict(), recipe.to_dict()
         unlike = [line for part in ("model", "dialogue") for line in differences(theirs[part], ours[part], f"{part}.")]

@@ -140,7 +140,12 @@ def read_manifest(run: Path) -> dict[str, Any]:
 
 def trained(run: Path) -> bool:
     """Whether training in this run folder came to its end."""
-    return (run / "adapter" / "adapter_config.json").is_file() or whole_model(run) is not None
+    return has_adapter(run) or whole_model(run) is not None
+
+
+def has_adapter(run: Path) -> bool:
+    """Whether an adapter was trained in this run folder, to the end."""
+    return (run / "adapter" / "adapter_config.json").is_file()
 
 
 def whole_model(run: Path) -> Path | None:

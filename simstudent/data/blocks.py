@@ -50,7 +50,8 @@ def _jsonl(unit: Unit) -> Iterator[Block]:
     held: list[tuple[Place, bytes, str]] = []
     size, schema = 0, None
     for line in rows.raw_lines(unit):
-        schema = schema or _schema(line[1])
+        if schema is None and not held:  # once a block: a line that is no plain trace tells nothing of the next ones
+            schema = _schema(line[1])
         held.append(line)
         size += len(line[1])
         if size >= _BLOCK:

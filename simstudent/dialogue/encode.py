@@ -96,6 +96,8 @@ class Encoder:
         self._piece = lru_cache(maxsize=None)(self._markup)
         self._content = Texts(tokenizer)
         self._end = self._piece(self.template.end)
+        if not self.traces:
+            (_,) = self._end  # an answer ends with one token, at which generation stops
 
     @property
     def end_id(self) -> int:

@@ -12,10 +12,10 @@ from simstudent.data.load import prepare
 from simstudent.errors import SimstudentError
 from simstudent.evaluation.adapting_files import Answers, write_all
 from simstudent.evaluation.bench import Bench
-from simstudent.evaluation.carried import carried, known
+from simstudent.evaluation.carried import carried, exchangeable, known
 from simstudent.evaluation.newcomers import Adapted, adapted, newcomers
 from simstudent.evaluation.statistics import Estimate
-from simstudent.runs import write_json
+from simstudent.runs import whole_model, write_json
 from simstudent.training.adapt import Learning
 from simstudent.training.best import free_device
 from simstudent.training.scoring import load_trained
@@ -47,6 +47,10 @@ def run_adapt(run: Path, settings: Settings, say: Callable[[str], None] = print)
     ``k<k>/`` in it holds the vectors learnt from k trajectories with the first seed. Raises SimstudentError when the
     run has no vectors, or its data can answer neither question.
     """
+    if settings.rollouts and whole_model(run) is not None:
+        raise SimstudentError(
+            f"{run} trained all weights: rollouts with new vectors need an adapter; leave --rollouts out"
+        )
     answers, found, folders = _answered(run, settings, say)
     free_device()
     folder = run / "adapt" / datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -76,6 +80,9 @@ def _answered(
             f"{run}: the test side has no trajectory of a trained student, and no other student with "
             f"{max(settings.k) + 2} trajectories. Split by cells (data.split.by), or give smaller --k"
         )
+    if old and not exchangeable(old) and new:
+        say(f"One trained student on the test side, {old[0].student}, has no other to be exchanged with: left out")
+        old = []
     first = carried(bench, old, shuffles=settings.shuffles) if old else None
     second = None
     if new:
@@ -111,10 +118,6 @@ def _rolled_out(
     from simstudent.rollout.run import run_rollouts
     from simstudent.runs import read_recipe
 
-    if not (run / "adapter").is_dir():
-        raise SimstudentError(
-            f"{run} trained all weights: rollouts with new vectors need an adapter; leave --rollouts out"
-        )
     some = next(iter(found.vectors.values()))
     named = {NOBODY: replace(some, roster=Roster.of([]), own=some.own[:0])}
     named |= {f"vector-k{k}": vectors for k, vectors in found.vectors.items()}
@@ -129,10 +132,12 @@ def _rolled_out(
         }
     )
     players = {name: _player(run / "adapter", vectors, folder / "players" / name) for name, vectors in named.items()}
-    rollouts = run_rollouts(
-        recipe.model_copy(update={"rollout": asked}), run, root=run.parent, more=players, only=keys, say=say
-    )
-    shutil.rmtree(folder / "players")
+    try:
+        rollouts = run_rollouts(
+            recipe.model_copy(update={"rollout": asked}), run, root=run.parent, more=players, only=keys, say=say
+        )
+    finally:
+        shutil.rmtree(folder / "players")
     write_json(folder / "rollouts.json", {"folder": f"{rollouts}"})
     figures = evaluate(read_rollouts(rollouts), codebleu=False, resamples=settings.resamples)
     return {name: {m: s.difference for m, s in figures.of(name).skill.items()} for name in named}

@@ -114,7 +114,10 @@ def _notes(a: Answers) -> str:
     text = f"Vectors: mean over {a.seeds} seeds; stopped by 5 % of the later trajectories (best epoch by k: {epochs})."
     if a.few:
         text += f" {a.few} new students have fewer than {max(a.k) + 2} trajectories and are left out."
-    if not a.history_trained:
+    assert a.curve is not None
+    if not any(c.name.startswith("history") for c in a.curve.conditions):
+        text += " A model of traces sees no history, so none is set beside the vectors."
+    elif not a.history_trained:
         text += " History in the context is new to this model: its recipe trains without (dialogue.history)."
     return text
 
@@ -128,7 +131,10 @@ def draw(a: Answers, path: Path) -> None:
     axes = figure.add_subplot()
     axes.axhline(0, color="#777", linewidth=1, label="nobody's vector")
     for at, (kind, colour) in enumerate((("vector", "#3b6ea5"), ("history", "#b5651d"))):
-        points = [(k, d) for k in a.k if (d := a.curve.of(f"{kind} k={k}").difference) and d.value is not None]
+        named = {c.name: c.difference for c in a.curve.conditions}
+        points = [(k, d) for k in a.k if (d := named.get(f"{kind} k={k}")) is not None and d.value is not None]
+        if not points:
+            continue
         place = [k + 0.12 * at for k, _ in points]
         axes.plot(place, [d.value for _, d in points], marker="o", markersize=4, color=colour, label=_LABELS[kind])
         for where, (_, d) in zip(place, points, strict=True):

@@ -168,10 +168,12 @@ class _Test:
 def _test(differences: Array, student: NDArray[np.int64], resamples: int, seed: int) -> _Test:
     """Whether paired differences (a value a pair, NaN: not known) are 0 on average."""
     known = ~np.isnan(differences)
-    if known.sum() < 2 or not np.ptp(differences[known]) > 0:
+    if known.sum() < 2:
         return _Test(None, None)
+    varies = float(np.ptp(differences[known])) > 0  # Student's t is undefined where all differences are the same
     totals = np.bincount(student[known], weights=differences[known]).astype(np.float64)
-    return _Test(_paired_t(differences[known]), sign_flip(totals, resamples=resamples, seed=seed))
+    flip = sign_flip(totals, resamples=resamples, seed=seed)
+    return _Test(_paired_t(differences[known]) if varies else None, flip)
 
 
 def _paired_t(differences: Array) -> float | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from simstudent.evaluation.behaviour import ALL, Behaviour, Comparison, MethodFigures, PropertyFigures
 from simstudent.evaluation.behaviour_columns import PUBLISHED
+from simstudent.evaluation.files import plain
 from simstudent.evaluation.numbers import number, shown, table
 from simstudent.evaluation.statistics import Estimate
 
@@ -151,11 +152,5 @@ def _cells(value: Estimate | float | None) -> list[Any]:
 
 def to_json(found: Behaviour) -> dict[str, Any]:
     """All figures, unrounded: dicts with string keys, lists, strings, numbers and None."""
-    raw: dict[str, Any] = _plain(asdict(found))
+    raw: dict[str, Any] = plain(asdict(found))
     return raw
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 from collections.abc import Sequence
+
+from simstudent.data.pieces import instant
 
 
 def instants(timestamps: Sequence[str]) -> list[float]:
@@ -14,7 +15,6 @@ def instants(timestamps: Sequence[str]) -> list[float]:
 
 def _instant(text: str) -> float:
     try:
-        moment = datetime.datetime.fromisoformat(text)
+        return instant(text)
     except ValueError:
         return math.nan
-    return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()

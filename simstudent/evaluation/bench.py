@@ -13,6 +13,7 @@ from simstudent.data.records import Trajectory
 from simstudent.dialogue.earlier import earlier_work, told
 from simstudent.dialogue.encode import Encoder, Row, encode
 from simstudent.dialogue.serialize import Earlier, dialogues
+from simstudent.errors import SimstudentError
 from simstudent.evaluation.conditions import Condition, conditions
 from simstudent.evaluation.statistics import Array
 from simstudent.training.scoring import TrainedModel, trained_tokens
@@ -70,6 +71,10 @@ class Bench:
             for key, (_, tokens) in losses[reference].items()
             if all(key in own and own[key][1] == tokens for own in losses.values())
         ]
+        if not keys:
+            raise SimstudentError(
+                f"no trajectory fits the window under all of: {', '.join(losses)}; give a larger window or less history"
+            )
         tokens = np.array([losses[reference][key][1] for key in keys])
         owners = [students[key] for key in keys]
         found = conditions(

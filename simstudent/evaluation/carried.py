@@ -23,11 +23,16 @@ def known(bench: Bench) -> list[Trajectory]:
     return [t for t in bench.data.sides["test"] if t.student in bench.trained.students.roster.numbers]
 
 
+def exchangeable(held: Sequence[Trajectory]) -> bool:
+    """Whether there are two students at least, so that one can be taken for another."""
+    return len({t.student for t in held}) > 1
+
+
 def carried(bench: Bench, held: Sequence[Trajectory], *, shuffles: int) -> Compared:
     """``true``, ``shuffled`` and ``nobody`` on held-out trajectories of trained students.
 
     ``shuffled`` is the mean loss over so many random exchanges of students, in which nobody keeps their own vector.
-    Raises SimstudentError with a single student.
+    Raises SimstudentError with a single student: ask `exchangeable` first.
     """
     rows = bench.rows(held)
     students = {t.key: t.student for t in held}

@@ -46,8 +46,7 @@ def conditions(
     seed: int = 1,
 ) -> tuple[Condition, ...]:
     """``losses``: by condition, the summed loss of each row; ``tokens`` and ``students``: of each row."""
-    names = sorted(set(students))
-    place = np.array([names.index(s) for s in students])
+    names, place = np.unique(np.array(students), return_inverse=True)
 
     def total(values: Array) -> Totals:
         sums, counts = (np.bincount(place, column, minlength=len(names)) for column in (values, tokens))

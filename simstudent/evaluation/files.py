@@ -19,15 +19,16 @@ def to_json(figures: Figures) -> dict[str, Any]:
 
     Only dicts with string keys, lists, strings, numbers, booleans and None.
     """
-    raw: dict[str, Any] = _plain(asdict(figures))
+    raw: dict[str, Any] = plain(asdict(figures))
     parts = {name: raw.pop(name) for name in ("methods", "comparisons", "calibration")}
     return {"settings": raw, **parts}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Mappings, lists and tuples as dicts and lists, all the way down."""
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {name: plain(item) for name, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def to_csv(figures: Figures) -> str:

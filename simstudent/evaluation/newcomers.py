@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from pydantic import ValidationError
 
 from simstudent.data.records import Trajectory
 from simstudent.data.split import times
 from simstudent.dialogue.encode import Row, make_encoder
 from simstudent.errors import SimstudentError
 from simstudent.evaluation.bench import Bench, Compared, Losses, by_trajectory
+from simstudent.recipe import DialogueSection, Recipe
 from simstudent.training.adapt import Learning, Task, fit
 from simstudent.training.scoring import as_student, score
 from simstudent.training.students import NOBODY, Roster, Students
@@ -82,8 +84,13 @@ def _began(t: Trajectory) -> tuple[float, str]:
 def adapted(
     bench: Bench, held: Sequence[Newcomer], ks: Sequence[int], *, learning: Learning, seeds: int, history_tokens: int
 ) -> Adapted:
-    """Learn vectors from the first k trajectories of each newcomer, for each k and seed; score the later ones."""
+    """Learn vectors from the first k trajectories of each newcomer, for each k and seed; score the later ones.
+
+    Models of traces see no history, so there is nothing to set beside the vectors. Raises SimstudentError when the
+    history would fill the window.
+    """
     trained = bench.trained
+    looks = {k: _look(trained.recipe, k, history_tokens) for k in ks}
     rows = _by_key(bench.rows([t for n in held for t in (*n.first, *n.tuning)]))
     tasks, places = [], []
     for k in ks:
@@ -112,8 +119,10 @@ def adapted(
             asked = [as_student(r, number[students[r.key]]) for r in judged if students[r.key] in number]
             each = [score(trained, asked, f.students) for f in fits]
             losses[label] = by_trajectory(asked, np.mean(each, axis=0))
-    for k in ks:
-        shown = _with_history(bench, held, later, k, history_tokens)
+    for k, look in looks.items():
+        if look is None:
+            continue
+        shown = _with_history(bench, held, later, k, look)
         losses[f"history k={k}"] = by_trajectory(shown, score(trained, shown))
     best = {place: [f.epochs[number - 1] for f in fits] for place, number in numbers.items()}
     epochs = {k: float(np.mean([e for place, own in best.items() if place[0] == k for e in own])) for k in ks}
@@ -121,13 +130,25 @@ def adapted(
     return Adapted(bench.compare(losses, students, "nobody"), epochs, vectors)
 
 
+def _look(recipe: Recipe, k: int, tokens: int) -> DialogueSection | None:
+    """The recipe's dialogues with room for k earlier assignments; None of traces."""
+    if recipe.dialogue.format == "trace":
+        return None
+    raw = recipe.dialogue.model_dump()
+    try:
+        return DialogueSection.model_validate(
+            {**raw, "history": {**raw["history"], "assignments": k, "tokens": tokens}}
+        )
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise SimstudentError(f"--history-tokens {tokens}: {reason}. Give fewer") from None
+
+
 def _with_history(
-    bench: Bench, held: Sequence[Newcomer], later: Sequence[Trajectory], k: int, tokens: int
+    bench: Bench, held: Sequence[Newcomer], later: Sequence[Trajectory], k: int, look: DialogueSection
 ) -> tuple[Row, ...]:
     """The later trajectories with the first ``k`` in the context, as nobody's."""
     recipe = bench.trained.recipe
-    history = recipe.dialogue.history.model_copy(update={"assignments": k, "tokens": tokens})
-    look = recipe.dialogue.model_copy(update={"history": history})
     encoder = make_encoder(
         recipe.model_copy(update={"dialogue": look}), bench.trained.encoder.tokenizer, bench.trained.encoder.template
     )

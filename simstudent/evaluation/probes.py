@@ -90,13 +90,14 @@ def targets_of(t: Trajectory, number: int, grades: Sequence[float] | None) -> di
         return {name: math.nan for name in TARGETS if name != "title"}
     ends = [Levenshtein.distance(code, states[-1]) for code in states[number - 1 :]]
     times = instants([s.time or "" for s in t.submissions])
+    left = times[-1] - times[number - 1]  # NaN where a time is not known
     return {
         "is_last": float(number == len(states)),
         "past_half": float(number > len(states) / 2),
         "backtracks_later": float(any(b > a for a, b in pairwise(ends))),
         "solves_at_last": math.nan if grades is None else float(grades[-1] >= 1),
         "attempts_left": float(len(states) - number),
-        "seconds_left": math.log1p(max(0.0, times[-1] - times[number - 1])),
+        "seconds_left": math.nan if math.isnan(left) else math.log1p(max(0.0, left)),
         "distance_to_end": math.log1p(ends[0]),
     }
 

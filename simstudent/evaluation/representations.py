@@ -22,7 +22,7 @@ from simstudent.evaluation.probes import TARGETS, Prefixes, frequent, targets_of
 from simstudent.evaluation.statistics import Array
 from simstudent.runs import weights_of
 from simstudent.training.scoring import TOKENS, batches, load_weights
-from simstudent.training.students import Roster, attach, has_students, load_students
+from simstudent.training.students import Roster, attach, has_students, load_roster, load_students
 
 if TYPE_CHECKING:
     from simstudent.recipe import Recipe
@@ -46,8 +46,9 @@ def prefixes_of(
 ) -> tuple[Prefixes, Data]:
     """The prefixes of a split's trajectories, with the states of a run's model.
 
-    With students' vectors: before the trajectory stands its student, another one, or nobody. Without: the model as
-    trained, and the base. Raises SimstudentError when no student of the split has a vector.
+    With students' vectors: before the trajectory stands its student, another one, or nobody; trajectories of students
+    without a vector are left out, since all three would be the same. Without: the model as trained, and the base.
+    Raises SimstudentError when fewer than two students of the split have a vector.
     """
     from simstudent.data import regrade
     from simstudent.rollout.opening import encoder_of
@@ -56,6 +57,8 @@ def prefixes_of(
     encoder = encoder_of(recipe, run)
     data = prepare(recipe.data, recipe.seed, grader=recipe.grader)
     held = data.held(split)  # type: ignore[arg-type]
+    if has_students(weights_of(run)):
+        held = _known(held, load_roster(weights_of(run)), say)
     if limit is not None and limit < len(held):
         held = tuple(random.Random(recipe.seed).sample(held, limit))
     assignments = regrade.limited(data.assignments, recipe.grader)
@@ -105,6 +108,19 @@ def begun(encoder: Encoder, held: Sequence[Trajectory], dialogues: Mapping[str, 
                 yield Begun(row, t, tuple(ends), tuple(numbers))
 
 
+def _known(held: tuple[Trajectory, ...], roster: Roster, say: Callable[[str], None]) -> tuple[Trajectory, ...]:
+    """The trajectories of students with a vector; how many others there were is said."""
+    kept = tuple(t for t in held if t.student in roster.numbers)
+    known = {t.student for t in kept}
+    if not known:
+        raise SimstudentError("no student here has a vector; name a cell of seen students: --split seen_student_...")
+    if len(known) < 2:
+        raise SimstudentError("only one student here has a vector, and has no other to be exchanged with")
+    left = f"; {len(held) - len(kept)} trajectories of others are left out" if len(kept) < len(held) else ""
+    say(f"{len(known)} students with vectors{left}")
+    return kept
+
+
 def _states(
     model: Any, encoder: Encoder, rows: Sequence[Begun], folder: Path, seed: int, say: Callable[[str], None]
 ) -> Iterator[tuple[str, Array]]:
@@ -115,12 +131,8 @@ def _states(
                 yield BASE, means(model, rows, None)
         return
     students = load_students(folder)
-    vectors = students.to(next(model.parameters()).device)
-    known = sorted({b.trajectory.student for b in rows} & set(students.roster.names))
-    if not known:
-        raise SimstudentError("no student here has a vector; name a cell of seen students: --split seen_student_...")
-    say(f"{len(known)} students with vectors")
-    detach = attach(model, vectors.vectors)
+    known = sorted({b.trajectory.student for b in rows})
+    detach = attach(model, students.to(model.device).vectors)
     try:
         for name, token in tokens_of(students.roster, known, seed).items():
             yield name, means(model, rows, token)

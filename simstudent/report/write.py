@@ -12,7 +12,7 @@ from simstudent.errors import SimstudentError
 from simstudent.evaluation.files import to_csv
 from simstudent.evaluation.metrics import Figures, evaluate
 from simstudent.evaluation.numbers import Section
-from simstudent.evaluation.words import explain
+from simstudent.evaluation.words import conditions, explain
 from simstudent.report import charts as chart
 from simstudent.report.fragments import fill
 from simstudent.report.gather import Part, gather
@@ -21,7 +21,6 @@ from simstudent.report.sections import sections
 from simstudent.report.viewer import viewer
 
 Made = tuple[Part, Figures, Sequence[Section], chart.Charts]
-MADE_UP = "All of these students are made up (the course that comes with simstudent): no figure is about real ones."
 NO_CODEBLEU = 'CodeBLEU was left out, it is not installed: pip install "simstudent[codebleu]"'
 
 
@@ -63,8 +62,8 @@ def _by_label(made: Sequence[Made]) -> dict[str, Sequence[Section]]:
 
 def _write(made: Sequence[Made], to: Path, title: str, notes: list[str], trajectories: bool) -> None:
     (to / "figures").mkdir(parents=True, exist_ok=True)
-    if any(s.settings.get("source") == "course" for part, *_ in made for s in part.sources):
-        notes = [MADE_UP, *notes]
+    said = [line for part, *_ in made for source in part.sources for line in conditions(source.settings)]
+    notes = [*dict.fromkeys(said), *notes]
     pages = []
     for number, (part, figures, tables, drawn) in enumerate(made, 1):
         tail = "" if len(made) == 1 else f"-{number}"
@@ -93,7 +92,7 @@ def _markdown(title: str, made: Sequence[Made], notes: Sequence[str]) -> str:
         tail = "" if len(made) == 1 else f"-{number}"
         lines += [f"## {part.title}", "\n".join(f"* {line}" for line in explain(figures).splitlines())]
         lines += [f"![{words}](figures/{name}{tail}.png)\n\n{reading}" for name, (words, reading, _) in drawn.items()]
-        lines += [t.markdown.replace("\n\n|", "\n\n|", 1) for t in tables if t.key != "facts"]
+        lines += [t.markdown for t in tables if t.key != "facts"]
         lines += [_facts(t) for t in tables if t.key == "facts"]
     return "\n\n".join(lines) + "\n"
 

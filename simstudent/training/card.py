@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from simstudent.errors import SimstudentError
 from simstudent.runs import read_lines, read_manifest, read_recipe, stage_of
 from simstudent.training.stages import adapters
 
@@ -177,8 +178,12 @@ def _figures(run: Path) -> str:
     tables = sorted((run / "rollouts").glob("*/table.md"), key=lambda p: p.stat().st_mtime)
     if not tables:
         return "\n\n".join([*found, "No rollouts of this run were evaluated, so nothing is known of its realism."])
-    text = tables[-1].read_text(encoding="utf-8").removeprefix("### Headline").split("\n### ")[0].strip()
-    return "\n\n".join([*found, f"Graded rollouts (`{tables[-1].parent.name}`):", text])
+    # What has to be known before the figures are read stands above the headline.
+    conditions, heading, rest = tables[-1].read_text(encoding="utf-8").partition("### Headline")
+    if not heading:
+        raise SimstudentError(f"{tables[-1]} has no headline; make it again: simstudent evaluate {tables[-1].parent}")
+    told = [conditions.strip(), rest.split("\n### ")[0].strip()]
+    return "\n\n".join([*found, f"Graded rollouts (`{tables[-1].parent.name}`):", *filter(None, told)])
 
 
 def _versions(facts: dict[str, Any]) -> str:

@@ -95,12 +95,14 @@ def dpo_trainer() -> Any:
     from packaging.version import Version
     from trl import DPOTrainer
 
+    exact = Version(version("trl")) >= Version("1.15")
+
     class PairTrainer(DPOTrainer):  # type: ignore[misc]
         def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
             return dataset
 
         def compute_ref_log_probs(self, model: Any, inputs: Any) -> Any:
-            if Version(version("trl")) >= Version("1.15"):
+            if exact:
                 return super().compute_ref_log_probs(model, inputs)
             # Up to TRL 1.14 these are added up in bfloat16, which keeps two or three digits of a sum. As in training:
             forward, mixed = model.forward, torch.autocast(self.accelerator.device.type, torch.bfloat16)

@@ -128,6 +128,10 @@ def _exportable(run: Path, to: Path) -> Recipe:
         raise SimstudentError(f"{run} holds no trained adapter; go on with it (--resume), or name a finished run")
     if recipe.students.kind != "none":
         raise SimstudentError(f"{run} has students' vectors, which no other tool reads; it cannot be merged")
+    if recipe.dialogue.format == "trace":
+        raise SimstudentError(
+            f"{run} was trained on traces, which no chat template can tell of; it cannot be exported as a chat model"
+        )
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise SimstudentError(f"--to {to}: it is there already; name a new folder")
     adapters(run)  # the runs before it, which the model card tells of

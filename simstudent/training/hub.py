@@ -18,6 +18,8 @@ def check_hub(name: str, *, public: bool) -> None:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
     from huggingface_hub.utils._validators import validate_repo_id
 
+    # A missing network comes through as the error of httpx, or of httpx2, whichever the hub's library speaks through.
+    unreachable = next(kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
     try:
         validate_repo_id(name)
         api = HfApi()
@@ -28,9 +30,11 @@ def check_hub(name: str, *, public: bool) -> None:
             return
     except HFValidationError as error:
         raise SimstudentError(f"--push-to-hub {name}: {error}") from None
-    except (HfHubHTTPError, OSError) as error:
+    except (HfHubHTTPError, unreachable, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SimstudentError(f"--push-to-hub: the hub cannot be used ({reason}). Fix: run 'hf auth login'") from None
+    if private and public:
+        raise SimstudentError(f"--public: {name} is there and private. Make it public on the hub, or name another one")
     if not private and not public:
         raise SimstudentError(f"--push-to-hub {name}: it is there and public. Fix: another name, or --public")
 

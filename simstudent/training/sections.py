@@ -69,6 +69,12 @@ class SftSection(Section):
             raise ValueError("best: skill rolls adapters out, and without lora there are none; set best: loss or last")
         return self
 
+    @model_validator(mode="after")
+    def _rows_without_a_mask(self) -> SftSection:
+        if self.attention == "simstudent_varlen" and (not self.packing or self.backend == "unsloth"):
+            raise ValueError("attention: simstudent_varlen is for packed rows of the plain backend; set packing: true")
+        return self
+
 
 class StudentsSection(Section):
     """A vector per student in front of the sequence, trained together with the adapter (training/students.py)."""

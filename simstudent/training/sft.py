@@ -221,8 +221,6 @@ def _learner(recipe: Recipe, data: Data, model: Any, say: Callable[[str], None])
         return None
     if world_size() > 1:
         raise SimstudentError("students' vectors are trained in one process; leave accelerate launch out")
-    if recipe.sft.backend == "unsloth":
-        raise SimstudentError("students' vectors are not trained through unsloth: set sft.backend: plain")
     students = new_students(recipe.students, roster_of(data), model, recipe.seed)
     say(students.text)
     learner = Learner(students, learning_rate=recipe.students.learning_rate, dropout=recipe.students.dropout)

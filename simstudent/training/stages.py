@@ -17,6 +17,7 @@ from simstudent.errors import SimstudentError
 from simstudent.runs import (
     create_run,
     differences,
+    has_adapter,
     newest_run,
     read_lines,
     read_manifest,
@@ -105,8 +106,8 @@ def begin(
 def sft_run(recipe: Recipe, root: Path, named: Path | None, facts: Mapping[str, Any]) -> Path:
     """The SFT run that a later stage starts from: the one ``named``, or the newest that fits the recipe.
 
-    It fits when model, dialogue, data and template (``facts``: see `identity`) are the same. Raises SimstudentError
-    naming what differs.
+    It fits when model, dialogue, students' vectors, data and template (``facts``: see `identity`) are the same. Raises
+    SimstudentError naming what differs.
     """
     if recipe.students.kind != "none":
         raise SimstudentError("dpo and dapo do not train students' vectors (students.kind: none); sft does")
@@ -115,14 +116,14 @@ def sft_run(recipe: Recipe, root: Path, named: Path | None, facts: Mapping[str, 
     if recipe.dialogue.format == "trace":
         raise SimstudentError("dpo and dapo learn from graded answers in dialogues (dialogue.format: chat)")
     if named is not None:
-        if not trained(named):
+        if not has_adapter(named):
             raise SimstudentError(f"{named} holds no trained adapter; name a finished run of simstudent sft")
         changed = _unlike(named, recipe, facts)
         if changed:
             raise SimstudentError(f"{named} does not fit this recipe:\n  " + "\n  ".join(changed))
         return named
     runs = sorted(root.glob("*/manifest.json"), key=lambda p: (read_manifest(p.parent)["started"], p.parent.name))
-    fitting = [p.parent for p in runs if trained(p.parent) and stage_of(p.parent) == "sft"]
+    fitting = [p.parent for p in runs if has_adapter(p.parent) and stage_of(p.parent) == "sft"]
     for run in reversed(fitting):
         if not _unlike(run, recipe, facts):
             return run
@@ -134,7 +135,7 @@ def sft_run(recipe: Recipe, root: Path, named: Path | None, facts: Mapping[str, 
 
 def _unlike(run: Path, recipe: Recipe, facts: Mapping[str, Any]) -> list[str]:
     manifest = read_manifest(run)
-    decide = ("model", "dialogue")
+    decide = ("model", "dialogue", "students")
     theirs, ours = read_recipe(run).to_dict(), recipe.to_dict()
     old = {name: theirs[name] for name in decide} | {name: manifest.get(name) for name in facts}
     return differences(old, {name: ours[name] for name in decide} | dict(facts))

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from simstudent.errors import SimstudentError
+
 if TYPE_CHECKING:
     from simstudent.recipe import Recipe
 
@@ -24,9 +26,15 @@ PLAIN_CAUSAL = ("llama", "qwen2", "qwen3")
 def attention_for(recipe: Recipe, device: str) -> str | None:
     """The attention implementation to train with: the recipe's, for ``auto`` this one where it can be used.
 
-    None leaves the choice to transformers.
+    None leaves the choice to transformers. Raises SimstudentError when this one is named for a model whose attention
+    is another.
     """
     s = recipe.sft
+    if s.attention == NAME and _plain_head(recipe) is None:
+        raise SimstudentError(
+            f"sft.attention: {NAME} would leave out what the attention of {recipe.model.id} does beyond being causal "
+            f"(it is for {', '.join(PLAIN_CAUSAL)} without windows); set sft.attention: auto"
+        )
     if s.attention == NAME or (s.attention == "auto" and s.packing and _usable(recipe, device)):
         _register()
         return NAME
@@ -38,17 +46,24 @@ def _usable(recipe: Recipe, device: str) -> bool:
     if device != "cuda" or _kernel() is None:
         return False
     import torch
+
+    if torch.version.hip is not None or torch.cuda.get_device_capability()[0] < 8:
+        return False
+    head = _plain_head(recipe)
+    return head is not None and head % 8 == 0 and head <= 256 and _agrees(head, device)
+
+
+def _plain_head(recipe: Recipe) -> int | None:
+    """The width of an attention head of the recipe's model; None when its attention is more than causal."""
     from transformers import AutoConfig
 
     from simstudent.training.models import resolve_model
 
-    if torch.version.hip is not None or torch.cuda.get_device_capability()[0] < 8:
-        return False
     config = AutoConfig.from_pretrained(resolve_model(recipe.model.id), revision=recipe.model.revision)
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     windows = any(kind != "full_attention" for kind in getattr(config, "layer_types", None) or ())
-    fits = config.model_type in PLAIN_CAUSAL and not windows and head % 8 == 0 and head <= 256
-    return fits and _agrees(head, device)
+    if config.model_type not in PLAIN_CAUSAL or windows:
+        return None
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def _agrees(head: int, device: str) -> bool:

@@ -194,3 +194,10 @@ def test_prefixes_end_with_the_answers_and_are_averaged_without_the_student(tiny
         wanted = model.get_decoder()(input_ids=ids).last_hidden_state[0].mean(0)
     np.testing.assert_allclose(alone[1], wanted.numpy(), atol=1e-4)
     assert np.abs(before - alone).max() > 1e-3
+
+
+def test_seconds_left_are_not_known_without_times() -> None:
+    t = trajectory(["a", "b", "c"])
+    untimed = Trajectory("s1", "a1", (Submission("a"), *t.submissions[1:]), "unknown", "made up")
+    assert math.isnan(targets_of(untimed, 1, None)["seconds_left"])
+    assert targets_of(untimed, 2, None)["seconds_left"] == pytest.approx(math.log1p(10))

@@ -10,6 +10,7 @@ import pytest
 
 from simstudent.cli import main
 from simstudent.dialogue.template import chat_template, jinja
+from simstudent.errors import SimstudentError
 from simstudent.recipe import load_recipe
 from simstudent.training.sft import run_sft
 from tests.dialogue.templates import FAMILIES
@@ -164,3 +165,35 @@ def test_uploads_are_private_unless_asked(monkeypatch: Any, tmp_path: Path) -> N
         check_hub("me/student", public=False)
     with pytest.raises(SimstudentError, match="a/b/c"):
         check_hub("a/b/c", public=False)
+
+
+def test_without_a_network_the_hub_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
+
+    from simstudent.training.hub import check_hub
+
+    class Unreachable:
+        def whoami(self) -> None:
+            raise next(k for k in HfHubHTTPError.__mro__ if k.__name__ == "HTTPError")("connection refused")
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Unreachable)
+    with pytest.raises(SimstudentError, match="the hub cannot be used \\(connection refused\\)"):
+        check_hub("me/student", public=False)
+
+
+def test_the_card_has_figures_also_below_what_must_be_known_first(tmp_path: Path) -> None:
+    from simstudent.training.card import _figures
+
+    folder = tmp_path / "rollouts" / "test-k5"
+    folder.mkdir(parents=True)
+    (folder / "table.md").write_text(
+        "> All made up.\n\n### Headline\n\n| sft | .5 |\n\n### Paper\n\nmore\n", encoding="utf-8"
+    )
+    text = _figures(tmp_path)
+    assert "> All made up." in text
+    assert "| sft | .5 |" in text
+    assert "more" not in text
+    (folder / "table.md").write_text("half a file", encoding="utf-8")
+    with pytest.raises(SimstudentError, match="has no headline"):
+        _figures(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -182,3 +183,13 @@ def test_quantised_weights_beside_vllm_are_refused_unless_asked_for(recipe: Reci
     assert base_quantization(with_("nf4", True), vllm=True) is None
     with pytest.raises(SimstudentError, match="merge_quantized"):
         base_quantization(with_("nf4", False), vllm=True)
+
+
+def test_preferences_do_not_go_on_from_a_run_with_students_vectors(recipe: Recipe, sft: Path, tmp_path: Path) -> None:
+    run = tmp_path / sft.name
+    shutil.copytree(sft, run)
+    text = (run / "recipe.yaml").read_text(encoding="utf-8")
+    assert "  kind: none\n" in text
+    (run / "recipe.yaml").write_text(text.replace("  kind: none\n", "  kind: table\n"), encoding="utf-8")
+    with pytest.raises(SimstudentError, match=r"students\.kind"):
+        run_dpo(recipe, root=tmp_path, say=lambda text: None, start=run)
