@@ -19,7 +19,7 @@ def check_hub(name: str, *, public: bool) -> None:
     from huggingface_hub.utils._validators import validate_repo_id
 
     # A missing network comes through as the error of httpx, or of httpx2, whichever the hub's library speaks through.
-    unreachable = next(kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
+    unreachable: type[Exception] = next(kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
     try:
         validate_repo_id(name)
         api = HfApi()
