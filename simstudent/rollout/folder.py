@@ -8,7 +8,6 @@ It holds ``settings.json`` (all that decides about the rollouts), ``assignments.
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args
@@ -19,7 +18,7 @@ from simstudent.errors import SimstudentError
 from simstudent.recipe import Method
 from simstudent.rollout.records import Rollout
 from simstudent.rollout.simulate import Start
-from simstudent.runs import differences, read_lines, write_json, write_lines
+from simstudent.runs import differences, read_json, read_lines, read_records, write_json, write_lines
 
 PLAN = "plan.json"
 
@@ -31,24 +30,17 @@ def read_rollouts(folder: Path) -> list[Rollout]:
     """
     order = {name: number for number, name in enumerate(get_args(Method))}
     paths = sorted(folder.glob("*.jsonl"), key=lambda p: (order.get(p.stem, len(order)), p.stem))
-    found = [_rollout(line, f"{path}, line {n}") for path in paths for n, line in enumerate(read_lines(path), 1)]
+    found = [rollout for path in paths for rollout in read_records(path, Rollout.from_dict, "rollout")]
     if not found:
         raise SimstudentError(f"no rollouts in {folder} (expected <method>.jsonl files)")
     numbers = {path.stem: number for number, path in enumerate(paths)}
     return sorted(found, key=lambda r: (numbers.get(r.method, len(numbers)), r.key))
 
 
-def _rollout(line: dict[str, Any], place: str) -> Rollout:
-    try:
-        return Rollout.from_dict(line)
-    except (KeyError, TypeError) as error:
-        raise SimstudentError(f"{place}: not a rollout as simstudent writes it ({error})") from None
-
-
 def read_settings(folder: Path) -> dict[str, Any]:
     """What decided the rollouts in a folder; empty where the folder came without (JSONL files alone)."""
     path = folder / "settings.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def write_assignments(folder: Path, assignments: Iterable[Assignment]) -> None:
@@ -67,7 +59,7 @@ def write_assignments(folder: Path, assignments: Iterable[Assignment]) -> None:
 def read_assignments(folder: Path) -> dict[str, dict[str, Any]]:
     """``statement``, ``language`` and ``tests`` by assignment; empty where the folder came without."""
     path = folder / "assignments.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def add_facts(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -78,7 +70,7 @@ def add_facts(folder: Path, facts: Mapping[str, Any]) -> None:
 def read_facts(folder: Path) -> list[dict[str, Any]]:
     """The facts of each session that came to its end."""
     path = folder / "facts.json"
-    return list(json.loads(path.read_text(encoding="utf-8"))["sessions"]) if path.is_file() else []
+    return list(read_json(path)["sessions"]) if path.is_file() else []
 
 
 def add_plan(folder: Path, wanted: Mapping[str, int]) -> None:
@@ -89,7 +81,7 @@ def add_plan(folder: Path, wanted: Mapping[str, int]) -> None:
 def read_plan(folder: Path) -> dict[str, int]:
     """How many rollouts of each method there should be; empty where nobody wrote it down."""
     path = folder / PLAN
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def rollout_folder(run: Path, settings: dict[str, Any], resume: bool) -> Path:

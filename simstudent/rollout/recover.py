@@ -35,7 +35,7 @@ from simstudent.rollout.schedule import shard_of, side_by_side
 from simstudent.rollout.simulate import Start, language_model
 from simstudent.rollout.traces import TraceStart, sample_trace, without_repeats
 from simstudent.rollout.whole import work_through
-from simstudent.runs import append_line, read_lines, trained, weights_of, whole_model, with_own_model, write_lines
+from simstudent.runs import append_line, read_records, trained, weights_of, whole_model, with_own_model, write_lines
 from simstudent.training.stages import check_data
 
 STARTS = "starts"
@@ -219,16 +219,21 @@ def later(time: str | None, seconds: float) -> str | None:
     return made.isoformat(timespec="seconds")
 
 
+def _start(line: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    needed = ("key", "student", "failing", "programs", "grades", "reference")
+    return line["key"], {name: line[name] for name in needed}
+
+
 def read_recovery(folder: Path) -> tuple[dict[str, dict[str, Any]], dict[str, list[Recovery]]]:
     """The starts of a folder by key, and the recoveries that did not fail by condition.
 
     Raises SimstudentError when there are none.
     """
-    starts = {line["key"]: line for line in read_lines(folder / f"{STARTS}.jsonl")}
+    starts = dict(read_records(folder / f"{STARTS}.jsonl", _start, "start"))
     found: dict[str, list[Recovery]] = {}
     for path in sorted(folder.glob("*.jsonl")):
         if path.stem != STARTS:
-            made = [Recovery.from_dict(line) for line in read_lines(path)]
+            made = read_records(path, Recovery.from_dict, "recovery")
             found[path.stem] = [r for r in made if r.error is None]
     if not starts or not any(found.values()):
         raise SimstudentError(f"no recoveries in {folder} (expected {STARTS}.jsonl and one file for each condition)")

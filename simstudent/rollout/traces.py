@@ -19,7 +19,7 @@ from simstudent.dialogue.traces import block, title_line
 from simstudent.rollout.engine import Engine, EngineError, Sampling
 from simstudent.rollout.schedule import shard_of, side_by_side
 from simstudent.rollout.simulate import request_seed
-from simstudent.runs import append_line, read_lines
+from simstudent.runs import append_line, read_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,4 +180,4 @@ async def sample_all(
 
 def read_traces(path: Path) -> list[TraceSample]:
     """The samples in a file that did not fail."""
-    return [s for line in read_lines(path) if (s := TraceSample.from_dict(line)).error is None]
+    return [s for s in read_records(path, TraceSample.from_dict, "trace") if s.error is None]

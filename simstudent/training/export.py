@@ -210,13 +210,12 @@ def _merged(
 ) -> Agreement:
     """Merge, save, load again, compare."""
     import torch
-    from peft import PeftModel
 
-    from simstudent.training.models import best_device, load_model
+    from simstudent.training.models import best_device, load_model, with_adapter
 
     device = best_device()
     base = load_model(recipe.model.id, revision=recipe.model.revision, device=device)
-    tuned = PeftModel.from_pretrained(base, str(adapter)).eval()
+    tuned = with_adapter(base, adapter)
     wanted = [logits.cpu() for logits in _logits(tuned, probes)]
     with tuned.disable_adapter():
         effect = sum(_divergence(a.to(b), b) for a, b in zip(wanted, _logits(tuned, probes), strict=True))

@@ -227,6 +227,18 @@ def _convert(source: Path, target: Path) -> None:
         tokenizer.save_pretrained(target)
 
 
+def with_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
+    """The model under the adapter in a folder. Raises SimstudentError when it is damaged or another model's."""
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    try:
+        tuned = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+    except (RuntimeError, ValueError, OSError, KeyError, SafetensorError) as error:
+        raise SimstudentError(f"the adapter in {folder} is damaged, or another model's: {error}") from error
+    return tuned if trainable else tuned.eval()
+
+
 @contextmanager
 def _no_bars() -> Iterator[None]:
     """Loading takes seconds: no progress bars in the middle of a run's own output."""

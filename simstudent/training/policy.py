@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from simstudent.errors import SimstudentError
 from simstudent.training import unsloth
 from simstudent.training.memory import available_memory, plan_memory
-from simstudent.training.models import best_device, load_model, resolve_model
+from simstudent.training.models import best_device, load_model, resolve_model, with_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,9 +93,7 @@ def load_policy(
     if backend == "unsloth":
         model = unsloth.add_adapter(recipe, model, checkpointing=checkpointed, adapter=adapter)
     elif adapter is not None:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+        model = with_adapter(model, adapter, trainable=True)
     return Policy(model, device, quantization, checkpointed, attention)
 
 

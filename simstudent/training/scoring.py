@@ -45,15 +45,13 @@ class TrainedModel:
 
 def load_weights(recipe: Recipe, run: Path) -> Any:
     """A run's model in evaluation mode: the base under its adapter, or the model whose weights it trained."""
-    from simstudent.training.models import best_device, fastest_dtype, load_model
+    from simstudent.training.models import best_device, fastest_dtype, load_model, with_adapter
 
     device, of = best_device(), with_own_model(recipe, run).model
     model: Any = load_model(of.id, revision=of.revision, dtype=fastest_dtype(device), device=device)
     if whole_model(run) is not None:
         return model
-    from peft import PeftModel
-
-    return PeftModel.from_pretrained(model, str(weights_of(run))).eval()
+    return with_adapter(model, weights_of(run))
 
 
 def load_trained(run: Path) -> TrainedModel:

@@ -137,3 +137,14 @@ def test_a_folder_that_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[s
     (tmp_path / "starts.jsonl").write_text("")
     assert main(["recover", str(tmp_path)]) == 2
     assert "no recoveries" in capsys.readouterr().err
+
+
+def test_lines_that_are_no_recoveries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start = {"student": "s", "failing": "x", "programs": ["y"], "grades": [1.0], "reference": None}
+    (tmp_path / "starts.jsonl").write_text(json.dumps({"key": "a", **start}) + "\n")
+    (tmp_path / "model.jsonl").write_text('{"key": "a"}\n')
+    assert main(["recover", str(tmp_path)]) == 2
+    assert "model.jsonl, line 1: not a recovery" in capsys.readouterr().err
+    (tmp_path / "starts.jsonl").write_text('{"key": "a"}\n')
+    assert main(["recover", str(tmp_path)]) == 2
+    assert "starts.jsonl, line 1: not a start" in capsys.readouterr().err

@@ -196,3 +196,15 @@ def test_the_packaged_model_answers_sensibly(tmp_path: Path, monkeypatch: pytest
     answer = model.generate(**ids, max_new_tokens=20, do_sample=False)[0, ids["input_ids"].shape[1] :]
     assert "Paris" in tokenizer.decode(answer)
     assert answer[-1] == tokenizer.eos_token_id
+
+
+def test_a_damaged_adapter_is_told(tiny_model: Path, tiny_adapter: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from simstudent.training.models import load_model, with_adapter
+
+    shutil.copytree(tiny_adapter, tmp_path / "adapter")
+    weights = tmp_path / "adapter" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(SimstudentError, match="is damaged, or another model's"):
+        with_adapter(load_model(str(tiny_model), dtype="float32", device="cpu"), tmp_path / "adapter")

@@ -166,6 +166,7 @@ class TransformersEngine:
     def _load_adapters(self) -> Any:
         try:
             from peft import PeftModel
+            from safetensors import SafetensorError
         except ImportError as error:
             raise missing_extra("peft", "train") from error
         tuned: Any = None
@@ -176,7 +177,7 @@ class TransformersEngine:
                     tuned = PeftModel.from_pretrained(self._model, path, **options)
                 else:
                     tuned.load_adapter(path, **options)
-            except (RuntimeError, ValueError, OSError, KeyError) as error:
+            except (RuntimeError, ValueError, OSError, KeyError, SafetensorError) as error:
                 raise SimstudentError(
                     f"adapter '{name}' in {path} does not fit the model {self._source[0]}: {error}"
                 ) from error
