@@ -85,6 +85,11 @@ def _report(folder: Path, resamples: int, keywords: tuple[str, ...] | None, exec
     (folder / "behaviour.csv").write_text(to_csv(found), encoding="utf-8")
     (folder / "behaviour.md").write_text(to_markdown(found), encoding="utf-8")
     _say(headline(found))
+    samples = read_settings(folder).get("samples")
+    for name, held in methods.items():
+        wanted = len(true) * (1 if name == ONE else samples or 1)
+        if len(held) < wanted:
+            _say(f"{name}: {len(held):,} of {wanted:,} traces; the others failed or are still to come (--resume)")
     for column in columns:
         if (there := sum(map(bool, column.finals))) < len(pairs.keys):
             _say(f"{column.method}: traces with a state for {there:,} of {len(pairs.keys):,} pairs only")
