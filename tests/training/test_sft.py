@@ -135,6 +135,7 @@ def test_half_written_checkpoints_are_passed_over(tmp_path: Path) -> None:
     assert last_checkpoint(tmp_path / "none") is None
 
 
+@pytest.mark.slow
 def test_from_the_newest_run_to_a_table(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`simstudent rollout` with no recipe: engines, graders, figures, resumption and recomputation."""
     root = str(trained.parent)
