@@ -83,22 +83,37 @@ def line(record: Mapping[str, Any]) -> bytes:
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a JSONL file that ``append_line`` wrote.
 
-    A last line without its newline is what an interrupted write leaves; it is cut off the file. Any other broken
-    line raises SimstudentError.
+    A last line without its newline is what an interrupted write leaves, or one that goes on while we read
+    (`half_written`): it is no record yet. Any other broken line raises SimstudentError. The file stays as it is.
     """
     if not path.exists():
         return
-    with path.open("r+b") as file:
-        end = 0
+    with path.open("rb") as file:
         for number, raw in enumerate(file, 1):
             if not raw.endswith(b"\n"):
-                file.truncate(end)
                 return
-            end += len(raw)
             try:
                 yield json.loads(raw)
             except json.JSONDecodeError as error:
                 raise SimstudentError(f"{path}, line {number}: not valid JSON ({error.msg})") from None
+
+
+def half_written(path: Path) -> bool:
+    """Whether the last line of a JSONL file lacks its end."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) != b"\n"
+
+
+def cut_half_line(path: Path) -> bool:
+    """Take a half-written last line off a file that is to be appended to. Whether there was one."""
+    if not half_written(path):
+        return False
+    with path.open("r+b") as file:
+        file.truncate(sum(len(raw) for raw in file if raw.endswith(b"\n")))
+    return True
 
 
 def versions() -> dict[str, str]:

@@ -14,7 +14,9 @@ from simstudent.rollout.folder import read_rollouts
 from simstudent.runs import (
     append_line,
     create_run,
+    cut_half_line,
     differences,
+    half_written,
     newest_run,
     read_lines,
     read_manifest,
@@ -27,14 +29,21 @@ def recipe(name: str = "demo") -> Recipe:
     return recipe_from_dict({"name": name, "model": {"id": "x/y"}, "data": {"source": {"kind": "course"}}})
 
 
-def test_lines_come_back_and_an_interrupted_one_is_cut_off(tmp_path: Path) -> None:
+def test_lines_come_back_and_an_interrupted_one_is_no_line(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     records = [{"n": 1, "text": "é\n\udc80"}, {"n": 2}]
     for record in records:
         append_line(path, record)
     whole = path.read_bytes()
+    assert not half_written(path)
+    assert not cut_half_line(path)
     path.write_bytes(whole + b'{"n": 3, "te')
+    path.chmod(0o444)  # somebody else's folder can be read
     assert list(read_lines(path)) == records
+    assert path.read_bytes() == whole + b'{"n": 3, "te', "whoever writes it may go on"
+    assert half_written(path)
+    path.chmod(0o644)
+    assert cut_half_line(path)
     assert path.read_bytes() == whole
     write_lines(path, records[1:])
     assert list(read_lines(path)) == records[1:]

@@ -14,7 +14,7 @@ from simstudent.errors import SimstudentError
 from simstudent.evaluation.metrics import REPEAT_LAST
 from simstudent.rollout.folder import read_assignments, read_facts, read_rollouts, read_settings
 from simstudent.rollout.records import Rollout
-from simstudent.runs import read_json
+from simstudent.runs import half_written, read_json, read_lines
 
 SAME = ("source", "data_hash", "split", "steps", "first_start", "mode")
 """Settings that decide what is simulated; folders that agree in them stand side by side in one part."""
@@ -34,6 +34,8 @@ class Source:
     training: Mapping[str, Any]
     attrition: str
     assignments: Mapping[str, Mapping[str, Any]]
+    notes: tuple[str, ...]
+    """What could be read in part only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,13 @@ def _folders(text: str) -> list[tuple[str, Path]]:
 
 def _source(label: str, folder: Path) -> Source:
     run = folder.resolve().parent.parent
-    trained = [line for line in _lines(run / "metrics.jsonl") if "seconds" in line]
+    metrics = run / "metrics.jsonl"
+    notes = [
+        f"{path}: the last line is only half written, by a run under way or interrupted; read up to the line before it"
+        for path in [metrics, *sorted(folder.glob("*.jsonl"))]
+        if half_written(path)
+    ]
+    trained = [line for line in read_lines(metrics) if "seconds" in line]
     return Source(
         label,
         folder,
@@ -104,20 +112,12 @@ def _source(label: str, folder: Path) -> Source:
         trained[-1] if trained else {},
         (run / "data.md").read_text(encoding="utf-8") if (run / "data.md").is_file() else "",
         read_assignments(folder),
+        tuple(notes),
     )
 
 
 def _optional(path: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except ValueError as error:
-        raise SimstudentError(f"{path}: not valid JSON lines ({error})") from None
 
 
 def _pseudonymous(sources: Sequence[Source]) -> list[Source]:

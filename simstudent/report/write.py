@@ -45,6 +45,8 @@ def write_report(
     made: list[Made] = []
     for part in gather(given, keep_ids=keep_ids):
         say(f"{part.title}: {len(part.rollouts):,} rollouts")
+        for line in (line for source in part.sources for line in source.notes):
+            say(line)
         figures = evaluate(part.rollouts, resamples=resamples, codebleu=codebleu)
         drawn = chart.charts(figures) if to is not None and chart.available() else {}
         made.append((part, figures, sections(figures, part), drawn))
@@ -62,7 +64,8 @@ def _by_label(made: Sequence[Made]) -> dict[str, Sequence[Section]]:
 
 def _write(made: Sequence[Made], to: Path, title: str, notes: list[str], trajectories: bool) -> None:
     (to / "figures").mkdir(parents=True, exist_ok=True)
-    said = [line for part, *_ in made for source in part.sources for line in conditions(source.settings)]
+    sources = [source for part, *_ in made for source in part.sources]
+    said = [line for source in sources for line in (*conditions(source.settings), *source.notes)]
     notes = [*dict.fromkeys(said), *notes]
     pages = []
     for number, (part, figures, tables, drawn) in enumerate(made, 1):

@@ -18,7 +18,7 @@ from simstudent.errors import SimstudentError
 from simstudent.recipe import Method
 from simstudent.rollout.records import Rollout
 from simstudent.rollout.simulate import Start
-from simstudent.runs import differences, read_json, read_lines, read_records, write_json, write_lines
+from simstudent.runs import cut_half_line, differences, read_json, read_lines, read_records, write_json, write_lines
 
 PLAN = "plan.json"
 
@@ -123,7 +123,7 @@ def fresh_or_newest(root: Path, label: str, settings: Mapping[str, Any], resume:
 
 def open_starts(path: Path, wanted: Sequence[Start], say: Callable[[str], None]) -> list[Start]:
     """The starts not yet rolled out. Failed and half-written rollouts are taken out of the file: they run again."""
-    half = _half_written(path)
+    half = cut_half_line(path)
     kept, failed = finished_lines(path)
     done = {line["key"] for line in kept}
     if done:
@@ -152,18 +152,13 @@ def unfinished(path: Path, wanted: Sequence[K]) -> list[K]:
 
 
 def finished_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The lines of a file whose ``error`` is None, and how many others there were: those are taken out of it."""
+    """The lines of a file whose ``error`` is None, and how many others there were: those are taken out of it.
+
+    So is a half-written last line. What is appended then stands in lines of its own.
+    """
+    cut_half_line(path)
     lines = list(read_lines(path))
     kept = [line for line in lines if line["error"] is None]
     if len(kept) < len(lines):
         write_lines(path, kept)
     return kept, len(lines) - len(kept)
-
-
-def _half_written(path: Path) -> bool:
-    """Whether the file ends in the middle of a line."""
-    if not path.is_file() or not path.stat().st_size:
-        return False
-    with path.open("rb") as file:
-        file.seek(-1, 2)
-        return file.read(1) != b"\n"

@@ -21,6 +21,20 @@ from simstudent.report.write import write_report
 from tests.report.made import HOSTILE, folder
 
 
+def test_a_run_under_way_is_read_up_to_its_last_whole_line(tmp_path: Path) -> None:
+    rolled = folder(tmp_path / "run" / "rollouts" / "x")
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 10, "steps": 40, "seconds": 2.5}\n{"step": 20, "st')
+    whole = (rolled / "sft.jsonl").read_bytes()
+    (rolled / "sft.jsonl").write_bytes(whole + whole[:50])
+    said: list[str] = []
+    write_report([str(tmp_path / "run")], tmp_path / "out", resamples=50, trajectories=False, say=said.append)
+    for name in ("metrics.jsonl", "sft.jsonl"):
+        assert sum(f"{name}: the last line is only half written" in line for line in said) == 1
+        assert f"{name}: the last line is only half written" in (tmp_path / "out" / "report.html").read_text()
+    assert "step 10, steps 40, seconds 2.5" in (tmp_path / "out" / "report.md").read_text()
+    assert (rolled / "sft.jsonl").read_bytes() == whole + whole[:50]
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of one folder, without the figures."""
