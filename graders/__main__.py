@@ -118,7 +118,7 @@ def _run(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _cache(path: str) -> Iterator[GradeCache]:
-    """The cache of grades in a file, closed in the end. Raises ProblemError whenever the file turns out unusable."""
+    """The cache of grades in a file, closed in the end. Raises ProblemError when it cannot be opened as one."""
     import sqlite3
 
     try:

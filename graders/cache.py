@@ -30,7 +30,12 @@ class GradeCache:
     ``path`` is created when missing. Any number of threads and processes may read and write at once, and be
     killed while they do; a network file system will not do, as for any SQLite file in WAL mode. A
     ``grader_error`` is never kept. Raises sqlite3.DatabaseError when ``path`` is some other kind of
-    file, or locked for a minute.
+    file, cannot be opened, or is locked for a minute.
+
+    Once it is open no trouble with the file costs a grade, since every grade is as good without a cache. What another
+    process locks is waited for, a minute at the first grade; those that come while it stays locked are not kept. A
+    file that cannot be written (a full disk, no permission) is read only from then on, and a damaged one not used.
+    Each of these is warned about once.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -39,7 +44,8 @@ class GradeCache:
         self.path = os.fspath(path)
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        self._full = False
+        self._reads = self._writes = self._waits = True
+        self._told_locked = False
         os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)  # noqa: PTH103, PTH100, PTH120
         self._connection: sqlite3.Connection = sqlite3.connect(self.path, timeout=_PATIENCE, check_same_thread=False)
         _switch_to_wal(self._connection)
@@ -53,29 +59,59 @@ class GradeCache:
         """The grade kept for this program, or None."""
         import json
 
-        with self._lock:
-            row = self._usable().execute("SELECT grade FROM grades WHERE key = ?", (_key(code, problem),)).fetchone()
+        row = self._execute("SELECT grade FROM grades WHERE key = ?", (_key(code, problem),))
         return None if row is None else Grade.from_dict(json.loads(row[0]))
 
     def put(self, code: str | None, problem: Problem, grade: Grade) -> None:
-        """Keep a grade, at once and for good.
-
-        Where nothing more can be written (a full disk, say) it warns once and keeps no further grade: the grade itself
-        is as good as without a cache, and is not lost for it.
-        """
+        """Keep a grade, at once and for good."""
         import json
+
+        if grade.status != "grader_error":
+            row = (_key(code, problem), json.dumps(grade.to_dict()))
+            self._execute("INSERT OR REPLACE INTO grades VALUES (?, ?)", row, writes=True)
+
+    def _execute(self, statement: str, values: tuple[bytes | str, ...], writes: bool = False) -> tuple[str] | None:
+        """The row that a statement finds; None as well where the file is of no use."""
+        import sqlite3
+
+        with self._lock:
+            connection = self._usable()
+            if not (self._writes if writes else self._reads):
+                return None
+            try:
+                with connection:
+                    row: tuple[str] | None = connection.execute(statement, values).fetchone()
+            except sqlite3.ProgrammingError:
+                raise  # our own mistake, such as a closed cache
+            except sqlite3.DatabaseError as error:
+                self._failed(error, writes)
+                return None
+            if writes and not self._waits:  # who locks it keeps writers out, but most often not readers
+                self._wait_for_locks(True)
+            return row
+
+    def _failed(self, error: sqlite3.DatabaseError, writes: bool) -> None:
+        """Do without what does not work any more, and tell so once."""
         import sqlite3
         import warnings
 
-        if grade.status == "grader_error" or self._full:
-            return
-        row = (_key(code, problem), json.dumps(grade.to_dict()))
-        try:
-            with self._lock, self._usable() as connection:
-                connection.execute("INSERT OR REPLACE INTO grades VALUES (?, ?)", row)
-        except sqlite3.OperationalError as error:
-            self._full = True
-            warnings.warn(f"{self.path}: grades are kept no longer ({error}); grading goes on", stacklevel=2)
+        if _is_busy(error):
+            self._wait_for_locks(False)  # who keeps it for a minute may do so for hours
+            if self._told_locked:
+                return
+            self._told_locked = True
+            left = "another process keeps it locked; until that ends grades are not kept"
+        elif writes and isinstance(error, sqlite3.OperationalError):
+            self._writes = False
+            left = "grades are kept no longer"
+        else:
+            self._reads = self._writes = False
+            left = "grades are neither found nor kept any longer"
+        warnings.warn(f"{self.path}: {left} ({error}); grading goes on", stacklevel=5)
+
+    def _wait_for_locks(self, wait: bool) -> None:
+        self._waits = wait
+        self._connection.execute(f"PRAGMA busy_timeout={int(_PATIENCE * 1000) if wait else 0}")
 
     def close(self) -> None:
         with self._lock:
@@ -101,9 +137,17 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA journal_mode=WAL")
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if not _is_busy(error) or time.monotonic() > deadline:
                 raise
         time.sleep(0.01)
+
+
+def _is_busy(error: sqlite3.DatabaseError) -> bool:
+    """Whether another process has the file locked."""
+    import sqlite3
+
+    code: int | None = getattr(error, "sqlite_errorcode", None)  # Python's own errors have none
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _key(code: str | None, problem: Problem) -> bytes:

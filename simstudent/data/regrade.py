@@ -7,6 +7,8 @@ the share of agreement is reported.
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -58,8 +60,21 @@ def _full(score: float) -> bool:
 
 
 def open_pool(section: GraderSection) -> Pool:
-    """The grader processes of a recipe, with verdicts cached on disk. Close it (``with``)."""
-    return Pool(section.workers, cache=GradeCache(cache_folder() / "grades.sqlite"))
+    """The grader processes of a recipe, with verdicts cached on disk. Close it (``with``).
+
+    Without a cache it takes longer and comes to the same: a place that cannot be used for one is warned about.
+    """
+    path = cache_folder() / "grades.sqlite"
+    cache: GradeCache | None = None
+    try:
+        cache = GradeCache(path)
+    except (OSError, sqlite3.DatabaseError) as error:
+        warnings.warn(
+            f"{path}: no cache of grades ({error}); grading goes on, each program anew (SIMSTUDENT_CACHE names another "
+            "folder)",
+            stacklevel=2,
+        )
+    return Pool(section.workers, cache=cache)
 
 
 def limited(assignments: Mapping[str, Assignment], section: GraderSection) -> dict[str, Assignment]:

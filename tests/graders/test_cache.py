@@ -6,6 +6,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,81 @@ def test_a_full_disk_loses_no_grade(tmp_path: Path, add: Problem) -> None:
         grades = [pool.grade(code, add) for code in programs]
     assert [g.score for g in grades] == [1.0] * 60  # the grader's own: nothing came from the cache
     assert len(told) == 1
+
+
+def locked(path: Path) -> sqlite3.Connection:
+    """Another process's connection that lets nobody write until it is rolled back."""
+    other = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    return other
+
+
+def test_a_moment_of_another_process_is_waited_for(tmp_path: Path, add: Problem) -> None:
+    cache = GradeCache(tmp_path / "grades.sqlite")
+    other = locked(tmp_path / "grades.sqlite")
+    end = threading.Timer(0.1, other.rollback)
+    end.start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cache.put(CODE, add, GRADE)
+    end.join()
+    assert cache.get(CODE, add) == GRADE
+
+
+def test_a_file_that_stays_locked_is_waited_for_once_and_used_again_when_it_is_free(
+    tmp_path: Path, add: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graders.cache._PATIENCE", 0.2)
+    cache = GradeCache(tmp_path / "grades.sqlite")
+    other = locked(tmp_path / "grades.sqlite")
+    began = time.monotonic()
+    with pytest.warns(UserWarning, match="another process keeps it locked") as told, Pool(1, cache=cache) as pool:
+        assert [pool.grade(f"{CODE}# {n}", add).score for n in range(20)] == [1.0] * 20
+    assert len(told) == 1
+    assert time.monotonic() - began < 2, "not 20 times the patience"
+    assert cache.get(f"{CODE}# 0", add) is None
+    other.rollback()
+    cache.put(CODE, add, GRADE)
+    assert cache.get(CODE, add) == GRADE
+    other.execute("BEGIN IMMEDIATE")
+    end = threading.Timer(0.05, other.rollback)
+    end.start()
+    cache.put(CODE + " ", add, GRADE)  # waited for again
+    end.join()
+    assert cache.get(CODE + " ", add) == GRADE
+
+
+def test_a_file_that_is_read_only_is_read(tmp_path: Path, add: Problem) -> None:
+    cache = GradeCache(tmp_path / "grades.sqlite")
+    cache.put(CODE, add, GRADE)
+    cache._connection.execute("PRAGMA query_only=1")  # as without the right to write, which root always has
+    with pytest.warns(UserWarning, match=r"kept no longer \(attempt to write a readonly"):
+        cache.put(f"{CODE} ", add, GRADE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cache.put(f"{CODE}  ", add, GRADE)  # it was told
+    assert cache.get(CODE, add) == GRADE
+
+
+def test_a_file_damaged_meanwhile_costs_no_grade(tmp_path: Path, add: Problem) -> None:
+    path = tmp_path / "grades.sqlite"
+    cache = GradeCache(path)
+    for n in range(50):
+        cache.put(f"{CODE}# {n}", add, GRADE)
+    cache.close()
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[:4096] + b"\xff" * (size - 4096))
+    cache = GradeCache(path)
+    with pytest.warns(UserWarning, match="neither found nor kept any longer") as told, Pool(1, cache=cache) as pool:
+        assert [pool.grade(f"{CODE}# {n}", add).score for n in range(5)] == [1.0] * 5
+    assert len(told) == 1
+
+
+def test_a_closed_cache_is_a_mistake_of_the_caller(tmp_path: Path, add: Problem) -> None:
+    cache = GradeCache(tmp_path / "grades.sqlite")
+    cache.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        cache.put(CODE, add, GRADE)
 
 
 def test_refuses_another_kind_of_file(tmp_path: Path) -> None:
