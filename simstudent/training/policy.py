@@ -130,6 +130,7 @@ def outcome(trainer: Any, policy: Policy) -> dict[str, Any]:
     cuda = policy.device == "cuda"
     return {
         "device": torch.cuda.get_device_name() if cuda else policy.device,
+        "processes": trainer.accelerator.num_processes,
         "quantization": policy.quantization,
         "steps": state.global_step,
         "best_checkpoint": state.best_model_checkpoint and Path(state.best_model_checkpoint).name,

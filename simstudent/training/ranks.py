@@ -29,9 +29,11 @@ def once(make: Callable[[], T]) -> T:
     if world_size() == 1:
         return make()
     import accelerate
+    import torch
     from accelerate.utils import broadcast_object_list
 
-    accelerate.PartialState()  # opens the process group
+    # Opens the process group. Unless it is told that there is no GPU, it opens none there, and every process is alone.
+    accelerate.PartialState(cpu=not torch.cuda.is_available())
     told: list[object] = [None, None]
     if is_main():
         try:

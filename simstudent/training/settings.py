@@ -108,6 +108,7 @@ def shared_settings(
         "disable_tqdm": True,
         "remove_unused_columns": False,
         "dataloader_pin_memory": device == "cuda",
+        "ddp_find_unused_parameters": False,  # all that is trained is used in each step; looking for others takes time
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from simstudent.runs import read_lines
 
@@ -110,16 +112,32 @@ def test_dpo_killed_and_resumed(recipe: Path, whole: Path, tmp_path: Path) -> No
     assert_same_adapter(run, one, 0.0)
 
 
-def test_two_processes_learn_as_one_does(recipe: Path, whole: Path, tmp_path: Path) -> None:
-    """The same rows in each step, shared by two processes: losses and adapter but for the order of sums."""
+def launcher(config: str, folder: Path) -> tuple[str, ...]:
+    """``accelerate launch`` with two CPU processes, else as a configuration in recipes/accelerate says.
+
+    ``accelerate launch --cpu --num_processes 2`` would start one.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    launcher = ("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", str(port))
-    run = train("sft", recipe, tmp_path, launcher=launcher)
+    settings = yaml.safe_load((ROOT / "recipes" / "accelerate" / f"{config}.yaml").read_text(encoding="utf-8"))
+    path = folder / f"{config}.yaml"
+    path.write_text(yaml.safe_dump(settings | {"use_cpu": True, "num_processes": 2}), encoding="utf-8")
+    return ("-m", "accelerate.commands.launch", "--config_file", str(path), "--main_process_port", str(port))
+
+
+def assert_same_training(run: Path, whole: Path, tolerance: float) -> None:
+    """The losses and the adapter of two processes, which trained together, and of one."""
+    assert json.loads((run / "adapter" / "training.json").read_text(encoding="utf-8"))["processes"] == 2
     ours, theirs = curve(run), curve(whole)
     assert [step for step, _, _ in ours] == [step for step, _, _ in theirs]
     for (_, *a), (_, *b) in zip(ours, theirs, strict=True):
         assert [x is None for x in a] == [x is None for x in b]
-        assert [x for x in a if x is not None] == pytest.approx([x for x in b if x is not None], abs=1e-4)
+        assert [x for x in a if x is not None] == pytest.approx([x for x in b if x is not None], abs=tolerance)
+
+
+def test_two_processes_learn_as_one_does(recipe: Path, whole: Path, tmp_path: Path) -> None:
+    """The same rows in each step, shared by two processes: losses and adapter but for the order of sums."""
+    run = train("sft", recipe, tmp_path, launcher=launcher("ddp", tmp_path))
+    assert_same_training(run, whole, 1e-4)
     assert_same_adapter(run, whole, 1e-4)
