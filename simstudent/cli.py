@@ -18,6 +18,7 @@ from simstudent.cli_students import add_parsers as add_students
 from simstudent.cli_traces import add_parsers as add_traces
 from simstudent.cli_train import add_parsers as add_training
 from simstudent.errors import SimstudentError
+from simstudent.terminal import positive, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("preview", _preview, "Show training dialogues as the model sees them: turns, and what is trained.")
     sub.add_argument("recipe", metavar="RECIPE")
-    sub.add_argument("-n", "--count", type=_positive, help="how many dialogues (default 2, on a page 50)")
+    sub.add_argument("-n", "--count", type=positive, help="how many dialogues (default 2, on a page 50)")
     sub.add_argument("--student", help="only this student's")
     sub.add_argument("--html", metavar="FILE", help="write a page to read in a browser, instead of printing")
 
@@ -76,22 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
-
-
 def _doctor(args: argparse.Namespace) -> None:
     from simstudent.doctor import report
 
     for line in report([Path(p) for p in args.recipes] or Path("recipes").glob("*.yaml")):
-        _say(line)
+        say(line)
 
 
 def _validate(args: argparse.Namespace) -> int:
@@ -106,9 +96,9 @@ def _validate(args: argparse.Namespace) -> int:
             wrong += 1
             print(f"error: {error}", file=sys.stderr)
             continue
-        _say(f"{path}: ok")
+        say(f"{path}: ok")
         for note in notes(recipe):
-            _say(f"  note: {note}")
+            say(f"  note: {note}")
     return 2 if wrong else 0
 
 
@@ -121,6 +111,6 @@ def _preview(args: argparse.Namespace) -> None:
     shown, encoder = dialogues_of(recipe, count, args.student)
     if args.html:
         write_page(Path(args.html), f"{recipe.name}: {len(shown)} dialogues", shown, encoder)
-        _say(f"Page: {args.html}")
+        say(f"Page: {args.html}")
     else:
         write_terminal(shown, encoder)

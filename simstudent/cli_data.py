@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simstudent.errors import SimstudentError
+from simstudent.terminal import positive, say
 
 if TYPE_CHECKING:
     from simstudent.data.load import Chosen, Log
@@ -34,7 +35,7 @@ def add_parser(commands: Any) -> None:
     sub = command("import", _import, "Read the recipe's log, of any size, into a dataset: students as pseudonyms.")
     sub.add_argument("recipe", metavar="RECIPE")
     sub.add_argument("--to", required=True, metavar="FOLDER", help="the dataset to make")
-    sub.add_argument("--workers", type=int, help="processes that read (default: one per core)")
+    sub.add_argument("--workers", type=positive, help="processes that read (default: one per core)")
 
     sub = command("inspect", _inspect, "Counts, lengths, grades, languages, time span and examples.")
     sub.add_argument("data", metavar="RECIPE|DATASET")
@@ -54,10 +55,6 @@ def add_parser(commands: Any) -> None:
     sub.add_argument("--csv", metavar="FILE", help="write student, assignment and side of every trajectory")
 
 
-def _say(text: str) -> None:
-    print(text, flush=True)
-
-
 def _opened(name: str, *, skip: bool = False) -> tuple[Log, GraderSection]:
     """The log of a recipe, or a dataset, with the grader settings. ``skip``: go on after broken rows."""
     from simstudent.data.dataset import DatasetSource
@@ -69,7 +66,7 @@ def _opened(name: str, *, skip: bool = False) -> tuple[Log, GraderSection]:
         source = DatasetSource(kind="dataset", folder=Path(name))
         return open_log(source, PrivacySection(ids="keep")), GraderSection()
     recipe = load_recipe(name)
-    log = open_log(recipe.data.source, recipe.data.privacy, _say)
+    log = open_log(recipe.data.source, recipe.data.privacy, say)
     if skip:
         log.skips.stop = False
     return log, recipe.grader
@@ -83,12 +80,12 @@ def _import(args: argparse.Namespace) -> None:
     if args.workers is not None and args.workers < 1:
         raise SimstudentError(f"--workers must be at least 1, not {args.workers}")
     data = recipe.data
-    made = importing.run(data.source, data.privacy, Path(args.to), workers=args.workers, say=_say)
+    made = importing.run(data.source, data.privacy, Path(args.to), workers=args.workers, say=say)
     facts = made.facts
-    _say(f"{facts['trajectories']:,} trajectories, {facts['submissions']:,} submissions")
+    say(f"{facts['trajectories']:,} trajectories, {facts['submissions']:,} submissions")
     for what, count in facts["scrubbed"].items():
-        _say(f"  {count:,} {what} removed")
-    _say(f"Dataset: {made.folder}\nUse it: data.source: {{kind: dataset, folder: {made.folder}}}")
+        say(f"  {count:,} {what} removed")
+    say(f"Dataset: {made.folder}\nUse it: data.source: {{kind: dataset, folder: {made.folder}}}")
 
 
 def _inspect(args: argparse.Namespace) -> None:
@@ -103,7 +100,7 @@ def _inspect(args: argparse.Namespace) -> None:
     Console().print(inspect_page.terminal(summary, log.assignments, notes, name))
     if args.html:
         Path(args.html).write_text(inspect_page.page(summary, log.assignments, notes, name), encoding="utf-8")
-        _say(f"Page: {args.html}")
+        say(f"Page: {args.html}")
 
 
 def _validate(args: argparse.Namespace) -> int:
@@ -112,9 +109,9 @@ def _validate(args: argparse.Namespace) -> int:
     for t in log.trajectories:
         trajectories += 1
         submissions += len(t.submissions)
-    _say(f"{args.data}: {trajectories:,} trajectories, {submissions:,} submissions")
+    say(f"{args.data}: {trajectories:,} trajectories, {submissions:,} submissions")
     for line in [*log.skips.text(), *(f"  {line}" for line in log.skips.examples[1:])]:
-        _say(line)
+        say(line)
     return 2 if len(log.skips) else 0
 
 
@@ -137,10 +134,10 @@ def _regrade(args: argparse.Namespace) -> int:
             lines = islice(read_lines(folder / rewrite.LISTED), args.show)
             shown = [regrade.Disagreement.from_dict(line) for line in lines]
     for line in log.skips.text():
-        _say(line)
+        say(line)
     _report(agreement, shown, args.show)
     if args.to is not None:
-        _say(f"Dataset: {args.to} ({rewrite.LISTED} lists where the log says something else)")
+        say(f"Dataset: {args.to} ({rewrite.LISTED} lists where the log says something else)")
     return 1 if agreement.failed else 0
 
 
@@ -164,33 +161,33 @@ def _progress(every: float = 5.0) -> Callable[[int], None]:
         done += more
         if (now := time.monotonic()) - last >= every:
             last = now
-            _say(f"  {done:,} submissions graded, {done / (now - started):,.0f} a second")
+            say(f"  {done:,} submissions graded, {done / (now - started):,.0f} a second")
 
     return tell
 
 
 def _report(agreement: Agreement, shown: Sequence[Disagreement], show: int) -> None:
-    _say(f"{agreement.graded:,} submissions graded")
+    say(f"{agreement.graded:,} submissions graded")
     differ = agreement.compared - agreement.agreed
     if not agreement.compared:
-        _say("The log has no grades to compare with.")
+        say("The log has no grades to compare with.")
     else:
         share = 100 * agreement.agreed / agreement.compared
-        _say(f"Agreement with the log: {share:.2f} % ({differ:,} of {agreement.compared:,} differ)")
+        say(f"Agreement with the log: {share:.2f} % ({differ:,} of {agreement.compared:,} differ)")
         if agreement.verdicts:
-            _say("  (the log says only right or wrong: full marks or not is compared)")
+            say("  (the log says only right or wrong: full marks or not is compared)")
         for name, row in sorted(agreement.rows.items(), key=lambda pair: agreement.same(pair[1]) - pair[1][0]):
             if (same := agreement.same(row)) < (compared := row[0]):
-                _say(f"  {name}: {same:,} of {compared:,} agree ({100 * same / compared:.1f} %)")
+                say(f"  {name}: {same:,} of {compared:,} agree ({100 * same / compared:.1f} %)")
         for d in shown:
             why = d.grade.message or next((t.detail for t in d.grade.tests if t.status != "pass"), "all tests passed")
-            _say(f"  {d.key}, submission {d.number}: logged {d.logged:.3f}, graded {d.grade.score:.3f} ({why:.100})")
+            say(f"  {d.key}, submission {d.number}: logged {d.logged:.3f}, graded {d.grade.score:.3f} ({why:.100})")
         if differ > len(shown):
-            _say(f"  ... and {differ - len(shown):,} more")
+            say(f"  ... and {differ - len(shown):,} more")
     for line in agreement.failures[:show]:
-        _say(f"  the graders failed: {line}")
+        say(f"  the graders failed: {line}")
     if agreement.failed:
-        _say(f"The graders failed on {agreement.failed:,} submissions, which have no grade now.")
+        say(f"The graders failed on {agreement.failed:,} submissions, which have no grade now.")
 
 
 def _split(args: argparse.Namespace) -> None:
@@ -207,19 +204,19 @@ def _split(args: argparse.Namespace) -> None:
     tables: dict[str, tuple[Any, Any]] = {}
     for path, recipe in recipes.items():
         if len(recipes) > 1:
-            _say(f"{path}:")
-        chosen = choose(recipe.data, recipe.seed, _say, recipe.grader)
+            say(f"{path}:")
+        chosen = choose(recipe.data, recipe.seed, say, recipe.grader)
         tables[path if recipe.name in tables else recipe.name] = (chosen.attrition, chosen.division)
         for line in chosen.log.skips.text():
-            _say(line)
-        _say(report.terminal(chosen.attrition, chosen.division))
+            say(line)
+        say(report.terminal(chosen.attrition, chosen.division))
         if args.csv:
             _write_sides(Path(args.csv), chosen)
     if args.attrition:
         made_by = f"simstudent data split {' '.join(args.recipe)} --attrition {args.attrition}"
         head = f"# What selection and split leave\n\nMade by simstudent {__version__} with `{made_by}`.\n\n"
         report.write(Path(args.attrition), tables, head)
-        _say(f"Attrition table: {args.attrition}")
+        say(f"Attrition table: {args.attrition}")
 
 
 def _write_sides(path: Path, chosen: Chosen) -> None:
@@ -232,4 +229,4 @@ def _write_sides(path: Path, chosen: Chosen) -> None:
         writer.writerow(["student", "assignment", "side"])
         sides = (*SIDES, *CELLS)
         writer.writerows((t.student, t.assignment, place) for place, t in chosen.placed() if place in sides)
-    _say(f"Sides: {path}")
+    say(f"Sides: {path}")

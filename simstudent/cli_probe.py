@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simstudent.errors import SimstudentError
+from simstudent.terminal import positive, say
 
 if TYPE_CHECKING:
     from simstudent.data.load import Data
@@ -23,7 +24,9 @@ def add_parsers(commands: Any) -> None:
     sub.add_argument("--split", help="whose trajectories: a side or a cell (default: the recipe's rollout.split)")
     sub.add_argument("--by", choices=["trajectory", "student"], default="student", help="what folds keep together")
     sub.add_argument("--folds", type=int, default=5, metavar="N", help="default 5")
-    sub.add_argument("--limit", type=int, metavar="N", help="only so many trajectories, drawn with the recipe's seed")
+    sub.add_argument(
+        "--limit", type=positive, metavar="N", help="only so many trajectories, drawn with the recipe's seed"
+    )
     sub.add_argument(
         "--fewest",
         type=int,
@@ -31,11 +34,7 @@ def add_parsers(commands: Any) -> None:
         metavar="N",
         help="training trajectories that a student's vector needs (the paper: 20)",
     )
-    sub.add_argument("--resamples", type=int, default=1000, metavar="N", help="bootstrap resamples (default 1000)")
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
+    sub.add_argument("--resamples", type=positive, default=1000, metavar="N", help="bootstrap resamples (default 1000)")
 
 
 def _probe(args: argparse.Namespace) -> None:
@@ -57,7 +56,7 @@ def _probe(args: argparse.Namespace) -> None:
         raise SimstudentError(f"{run} is not the folder of a trained run")
     recipe = read_recipe(run)
     split = args.split or recipe.rollout.split
-    found, data = prefixes_of(recipe, run, split, _say, args.limit)
+    found, data = prefixes_of(recipe, run, split, say, args.limit)
     states = probes(found, by=args.by, folds=args.folds, resamples=args.resamples, seed=recipe.seed)
     if not states:
         raise SimstudentError(
@@ -79,12 +78,12 @@ def _probe(args: argparse.Namespace) -> None:
     write_json(folder / f"{split}.json", to_json(states, vectors, settings))
     (folder / f"{split}.csv").write_text(to_csv(states, vectors), encoding="utf-8")
     (folder / f"{split}.md").write_text(text, encoding="utf-8")
-    _say(text)
+    say(text)
     if importlib.util.find_spec("matplotlib") is None:
-        _say('The picture was left out, matplotlib is not installed: pip install "simstudent[report]"')
+        say('The picture was left out, matplotlib is not installed: pip install "simstudent[report]"')
     else:
         draw(states, folder / f"{split}.png")
-    _say(f"Figures: {folder / split}.md, .csv, .json")
+    say(f"Figures: {folder / split}.md, .csv, .json")
 
 
 def _vectors(run: Path, data: Data, seed: int, fewest: int, resamples: int) -> list[VectorProbe]:
@@ -105,7 +104,7 @@ def _vectors(run: Path, data: Data, seed: int, fewest: int, resamples: int) -> l
         rows[t.student].append(properties(trace_of(t), data.assignments[t.assignment].language))
     kept = [name for name, of in rows.items() if len(of) >= fewest]
     if len(kept) < FEWEST:
-        _say(
+        say(
             f"{len(kept)} students have {fewest} trajectories and a vector; a probe of vectors needs {FEWEST}: left out"
         )
         return []

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from simstudent.errors import SimstudentError
+from simstudent.terminal import positive, say
 
 
 def add_parsers(commands: Any) -> None:
@@ -18,18 +19,14 @@ def add_parsers(commands: Any) -> None:
     sub.set_defaults(run=_recover)
     sub.add_argument("trained", metavar="RUN", help="a trained run; or a folder of recoveries, for its figures again")
     sub.add_argument("--after", default="1,60", metavar="SECONDS,...", help="until the next submission (default 1,60)")
-    sub.add_argument("--attempts", type=int, default=10, metavar="N", help="programs that count (default 10)")
+    sub.add_argument("--attempts", type=positive, default=10, metavar="N", help="programs that count (default 10)")
     sub.add_argument("--split", help="over the recipe's: a side or a cell")
-    sub.add_argument("--samples", type=int, metavar="N", help="recoveries from each start, over the recipe's")
-    sub.add_argument("--limit", type=int, metavar="N", help="only so many starts, drawn by a seeded hash")
+    sub.add_argument("--samples", type=positive, metavar="N", help="recoveries from each start, over the recipe's")
+    sub.add_argument("--limit", type=positive, metavar="N", help="only so many starts, drawn by a seeded hash")
     sub.add_argument("--temperature", type=float, help="over the recipe's; 0 is greedy")
     sub.add_argument("--engine", choices=["transformers", "vllm"], help="over the recipe's")
-    sub.add_argument("--resamples", type=int, default=2000, metavar="N", help="bootstrap resamples (default 2000)")
+    sub.add_argument("--resamples", type=positive, default=2000, metavar="N", help="bootstrap resamples (default 2000)")
     sub.add_argument("--resume", action="store_true", help="go on with the newest recoveries of the same settings")
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 def _recover(args: argparse.Namespace) -> None:
@@ -46,7 +43,7 @@ def _recover(args: argparse.Namespace) -> None:
             if (value := getattr(args, name)) is not None
         }
         after = _seconds(args.after)
-        folder = run_recovery(folder, overrides, after=after, attempts=args.attempts, resume=args.resume, say=_say)
+        folder = run_recovery(folder, overrides, after=after, attempts=args.attempts, resume=args.resume, say=say)
     _report(folder, args.resamples)
 
 
@@ -83,5 +80,5 @@ def _report(folder: Path, resamples: int) -> None:
     text = to_markdown(found, starts=len(starts), attempts=attempts, split=settings["split"], strong=settings["strong"])
     write_json(folder / "recovery.json", {"settings": settings, "conditions": [asdict(r) for r in found]})
     (folder / "recovery.md").write_text(text, encoding="utf-8")
-    _say(text)
-    _say(f"Figures: {folder / 'recovery.md'}, recovery.json")
+    say(text)
+    say(f"Figures: {folder / 'recovery.md'}, recovery.json")

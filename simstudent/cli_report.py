@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from simstudent.errors import SimstudentError
+from simstudent.terminal import positive, say
 
 
 def add_parsers(commands: Any) -> None:
@@ -18,7 +19,7 @@ def add_parsers(commands: Any) -> None:
     sub.add_argument("--to", metavar="FOLDER", help="write the report here")
     sub.add_argument("--results", metavar="FILE", help="write the tables between the markers of this Markdown file")
     sub.add_argument("--title", default="Simulated students")
-    sub.add_argument("--resamples", type=int, default=10_000, help="bootstrap resamples (default 10000)")
+    sub.add_argument("--resamples", type=positive, default=10_000, help="bootstrap resamples (default 10000)")
     sub.add_argument("--keep-ids", action="store_true", help="students' ids as the rollouts have them, not numbers")
     sub.add_argument("--no-trajectories", action="store_true", help="no page with the students' programs")
 
@@ -36,5 +37,5 @@ def _report(args: argparse.Namespace) -> None:
         resamples=args.resamples,
         keep_ids=args.keep_ids,
         trajectories=not args.no_trajectories,
-        say=lambda text: print(text, flush=True),
+        say=say,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simstudent.errors import SimstudentError
+from simstudent.terminal import positive, say
 
 if TYPE_CHECKING:
     from simstudent.recipe import Recipe
@@ -25,30 +26,30 @@ def add_parsers(commands: Any) -> None:
 
     sub = command("rollout", _rollout, "Simulate students step by step, grade every step, report the figures.")
     sub.add_argument("recipe", metavar="RECIPE", nargs="?", help="default: the newest trained run's own recipe")
-    sub.add_argument("--steps", type=_positive, help="simulated submissions per start (the recipe's: rollout.steps)")
+    sub.add_argument("--steps", type=positive, help="simulated submissions per start (the recipe's: rollout.steps)")
     sub.add_argument("--methods", help="comma-separated, over the recipe's: base,sft,dpo,repeat-last,constant-0,...")
     sub.add_argument("--engine", choices=["transformers", "vllm", "openai"], help="over the recipe's")
     sub.add_argument("--mode", choices=["free", "teacher-forced", "stages"], help="over the recipe's")
-    sub.add_argument("--limit", type=_positive, help="only this many starts, drawn by a seeded hash")
+    sub.add_argument("--limit", type=positive, help="only this many starts, drawn by a seeded hash")
     sub.add_argument("--temperature", type=_numbers, help="0 is greedy; several, as 0,0.5,0.8, side by side")
     sub.add_argument("--split", help="over the recipe's: test, validation, train, or a cell")
     sub.add_argument(
         "--adapters", nargs="+", metavar="NAME=RUN", help="further trained runs beside the others, under these names"
     )
-    sub.add_argument("--samples", type=_positive, help="simulations per start (with a temperature)")
+    sub.add_argument("--samples", type=positive, help="simulations per start (with a temperature)")
     sub.add_argument("--run", metavar="DIR", dest="run_folder", help="this run folder, not the newest")
     sub.add_argument("--resume", action="store_true", help="go on with the newest rollouts of the same settings")
     sub.add_argument("--ray", nargs="?", const="", metavar="ADDRESS", help="over a Ray cluster; alone, the one at hand")
-    sub.add_argument("--actors", type=_positive, help="of --ray (default: one for every rollout.gpus GPUs)")
+    sub.add_argument("--actors", type=positive, help="of --ray (default: one for every rollout.gpus GPUs)")
     sub.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the trajectories; join with merge")
     sub.add_argument("--runs", default="runs", metavar="DIR", help="folder of run folders (default: ./runs)")
 
     sub = command("simulate", _simulate, "Make a synthetic class: artificial students work from the assignments alone.")
     sub.add_argument("recipe", metavar="RECIPE", nargs="?", help="default: the newest trained run's own recipe")
     sub.add_argument("--to", metavar="FOLDER", required=True, help="where ProgSnap2 and JSONL are written")
-    sub.add_argument("--students", type=_positive, default=200, help="how many (default 200)")
+    sub.add_argument("--students", type=positive, default=200, help="how many (default 200)")
     sub.add_argument("--assignments", nargs="+", metavar="ID", help="all do these; default: those of training students")
-    sub.add_argument("--most", type=_positive, help="attempts at an assignment (default: as many as anybody made)")
+    sub.add_argument("--most", type=positive, help="attempts at an assignment (default: as many as anybody made)")
     sub.add_argument("--method", help="who plays: sft, base, base-fewshot, nearest, ... (default: what was trained)")
     sub.add_argument("--temperature", type=float, help="default: the recipe's rollout.temperature, else 1")
     sub.add_argument("--engine", choices=["transformers", "vllm", "openai"], help="over the recipe's")
@@ -61,19 +62,12 @@ def add_parsers(commands: Any) -> None:
     sub.add_argument("folders", nargs="+", metavar="FOLDER", help="folders of rollouts, of equal settings")
     sub.add_argument("--to", required=True, metavar="FOLDER", help="a new folder")
     sub.add_argument("--partial", action="store_true", help="take what is there, though shards or rollouts are missing")
-    sub.add_argument("--resamples", type=_positive, default=10_000, help="bootstrap resamples (default 10000)")
+    sub.add_argument("--resamples", type=positive, default=10_000, help="bootstrap resamples (default 10000)")
 
     sub = command("evaluate", _evaluate, "Recompute the figures of a rollout folder from its JSONL files alone.")
     sub.add_argument("folder", metavar="FOLDER")
-    sub.add_argument("--resamples", type=_positive, default=10_000, help="bootstrap resamples (default 10000)")
+    sub.add_argument("--resamples", type=positive, default=10_000, help="bootstrap resamples (default 10000)")
     sub.add_argument("--cell", metavar="NAME", help="of a split by cells: the figures of this part of the test side")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
 
 
 def _numbers(text: str) -> float | list[float]:
@@ -84,10 +78,6 @@ def _numbers(text: str) -> float | list[float]:
     if min(values) < 0:
         raise argparse.ArgumentTypeError("must be at least 0")
     return values[0] if len(values) == 1 else values
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 def _rollout(args: argparse.Namespace) -> None:
@@ -110,20 +100,20 @@ def _rollout(args: argparse.Namespace) -> None:
         if shard is not None:
             raise SimstudentError("--ray makes the shards itself; leave --shard out")
         where = {"root": Path(args.runs), "actors": args.actors, "address": args.ray or None}
-        folder = run_on_ray(recipe, run, more=more, resume=args.resume, say=_say, **where)
+        folder = run_on_ray(recipe, run, more=more, resume=args.resume, say=say, **where)
         _report(folder, recipe.rollout.resamples)
         return
-    folder = run_rollouts(recipe, run, root=Path(args.runs), more=more, resume=args.resume, shard=shard, say=_say)
+    folder = run_rollouts(recipe, run, root=Path(args.runs), more=more, resume=args.resume, shard=shard, say=say)
     if shard is None:
         _report(folder, recipe.rollout.resamples)
     else:
-        _say("A part has no figures of its own. When all are there: simstudent merge FOLDER... --to FOLDER")
+        say("A part has no figures of its own. When all are there: simstudent merge FOLDER... --to FOLDER")
 
 
 def _merge(args: argparse.Namespace) -> None:
     from simstudent.rollout.merge import merge
 
-    merge([Path(f) for f in args.folders], Path(args.to), partial=args.partial, say=_say)
+    merge([Path(f) for f in args.folders], Path(args.to), partial=args.partial, say=say)
     _report(Path(args.to), args.resamples)
 
 
@@ -139,7 +129,7 @@ def _simulate(args: argparse.Namespace) -> None:
     recipe, run = _recipe_and_run(args, overrides)
     if args.temperature is None and recipe.rollout.temperature == 0:
         recipe = recipe.model_copy(update={"rollout": recipe.rollout.model_copy(update={"temperature": 1.0})})
-        _say("Sampling at temperature 1 (the recipe's rollouts are greedy)")
+        say("Sampling at temperature 1 (the recipe's rollouts are greedy)")
     hosted = recipe.rollout.engine == "openai"  # a server plays its own model
     method = args.method or (stage_of(run) if run is not None and trained(run) and not hosted else "base")
     made = make_class(
@@ -153,7 +143,7 @@ def _simulate(args: argparse.Namespace) -> None:
         seed=args.seed,
         resume=args.resume,
         root=Path(args.runs),
-        say=_say,
+        say=say,
     )
     _compare(made, Path(args.to), recipe.seed)
 
@@ -181,8 +171,8 @@ def _compare(made: Class, folder: Path, seed: int) -> None:
     compared = compare_class(simulated, real, seed)
     (folder / "likeness.md").write_text(to_markdown(compared, simulated, real), encoding="utf-8")
     for line in population_words("the class", compared):
-        _say(line)
-    _say(f"Beside the training students: {folder / 'likeness.md'}")
+        say(line)
+    say(f"Beside the training students: {folder / 'likeness.md'}")
 
 
 def _columns(rows: Sequence[tuple[str, float, str]]) -> tuple[tuple[str, ...], tuple[float, ...], tuple[str, ...]]:
@@ -218,7 +208,7 @@ def _recipe_and_run(args: argparse.Namespace, overrides: dict[str, Any]) -> tupl
             raise SimstudentError(
                 f"no trained run in {root.absolute()}. Train one (simstudent sft recipes/demo.yaml), or name a recipe"
             )
-        _say(f"Run: {run}")
+        say(f"Run: {run}")
         return _with_stage(load_recipe(run / "recipe.yaml", overrides), run, overrides), run
     recipe = load_recipe(args.recipe, overrides)
     run = Path(args.run_folder) if args.run_folder else newest_run(root, name=recipe.name)
@@ -228,9 +218,9 @@ def _recipe_and_run(args: argparse.Namespace, overrides: dict[str, Any]) -> tupl
             "or leave the trained student out: --methods base,repeat-last,constant-0"
         )
     if run is not None:
-        _say(f"Run: {run}")
+        say(f"Run: {run}")
         for line in unlike_training(recipe, run):
-            _say(f"Unlike in training: {line}")
+            say(f"Unlike in training: {line}")
         recipe = _with_stage(recipe, run, overrides)
     return recipe, run
 
@@ -294,9 +284,9 @@ def _report(folder: Path, resamples: int, cell: str | None = None) -> None:
     (folder / f"figures{suffix}.csv").write_text(to_csv(figures), encoding="utf-8")
     for table in render(figures):
         Console().print(table)
-    _say(explain(figures))
+    say(explain(figures))
     for line in said:
-        _say(line)
+        say(line)
     if not codebleu:
-        _say('CodeBLEU was left out, it is not installed: pip install "simstudent[codebleu]"')
-    _say(f"Figures: {folder / f'table{suffix}.md'}, figures{suffix}.csv and metrics{suffix}.json")
+        say('CodeBLEU was left out, it is not installed: pip install "simstudent[codebleu]"')
+    say(f"Figures: {folder / f'table{suffix}.md'}, figures{suffix}.csv and metrics{suffix}.json")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from simstudent.errors import SimstudentError
+from simstudent.terminal import positive, say
 
 
 def add_parsers(commands: Any) -> None:
@@ -17,21 +18,14 @@ def add_parsers(commands: Any) -> None:
     sub.add_argument("run_folder", metavar="RUN", help="a run trained with students' vectors")
     sub.add_argument("--k", type=_numbers, default=tuple(range(1, 11)), help="first trajectories to learn from: 1..10")
     sub.add_argument("--students", nargs="+", metavar="ID", default=[], help="only these new students (pseudonyms)")
-    sub.add_argument("--seeds", type=_positive, default=3, help="how often each vector is learnt (default 3)")
-    sub.add_argument("--shuffles", type=_positive, default=5, help="exchanges of trained students (default 5)")
+    sub.add_argument("--seeds", type=positive, default=3, help="how often each vector is learnt (default 3)")
+    sub.add_argument("--shuffles", type=positive, default=5, help="exchanges of trained students (default 5)")
     sub.add_argument("--rollouts", type=int, default=0, metavar="N", help="roll each vector out from N starts")
-    sub.add_argument("--history-tokens", type=_positive, default=1024, help="room for history in the context")
+    sub.add_argument("--history-tokens", type=positive, default=1024, help="room for history in the context")
     sub.add_argument("--learning-rate", type=float, default=0.01, help="of the new vectors (default 0.01)")
-    sub.add_argument("--epochs", type=_positive, default=40, help="at most (default 40)")
-    sub.add_argument("--patience", type=_positive, default=4, help="epochs without a lower tuning loss (default 4)")
-    sub.add_argument("--resamples", type=_positive, default=10_000, help="bootstrap resamples (default 10000)")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
+    sub.add_argument("--epochs", type=positive, default=40, help="at most (default 40)")
+    sub.add_argument("--patience", type=positive, default=4, help="epochs without a lower tuning loss (default 4)")
+    sub.add_argument("--resamples", type=positive, default=10_000, help="bootstrap resamples (default 10000)")
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -65,4 +59,4 @@ def _adapt(args: argparse.Namespace) -> None:
         args.resamples,
         Learning(args.learning_rate, args.epochs, args.patience),
     )
-    run_adapt(Path(args.run_folder), settings, lambda text: print(text, flush=True))
+    run_adapt(Path(args.run_folder), settings, say)

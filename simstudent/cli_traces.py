@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from simstudent.errors import SimstudentError
+from simstudent.terminal import positive, say
 
 
 def add_parsers(commands: Any) -> None:
@@ -18,21 +19,17 @@ def add_parsers(commands: Any) -> None:
         "runs", nargs="+", metavar="RUN", help="trained runs of trace models; or a folder of traces, again"
     )
     sub.add_argument("--split", help="over the recipe's: test, validation, train, or a cell")
-    sub.add_argument("--samples", type=int, metavar="N", help="traces for each student and title (the paper: 20)")
+    sub.add_argument("--samples", type=positive, metavar="N", help="traces for each student and title (the paper: 20)")
     sub.add_argument(
-        "--limit", type=int, metavar="N", help="only so many (student, title) pairs, drawn by a seeded hash"
+        "--limit", type=positive, metavar="N", help="only so many (student, title) pairs, drawn by a seeded hash"
     )
     sub.add_argument("--temperature", type=float, help="over the recipe's; above 0")
     sub.add_argument("--top-p", type=float, help="nucleus; over the recipe's (the paper: 0.9)")
     sub.add_argument("--engine", choices=["transformers", "vllm"], help="over the recipe's")
     sub.add_argument("--keywords", metavar="WORD,...", help="words counted in last programs, over the language's own")
     sub.add_argument("--execute", action="store_true", help="run last programs (Pencil Code), or compile them (Python)")
-    sub.add_argument("--resamples", type=int, default=2000, metavar="N", help="bootstrap resamples (default 2000)")
+    sub.add_argument("--resamples", type=positive, default=2000, metavar="N", help="bootstrap resamples (default 2000)")
     sub.add_argument("--resume", action="store_true", help="go on with the newest traces of the same settings")
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 def _behaviour(args: argparse.Namespace) -> None:
@@ -52,7 +49,7 @@ def _behaviour(args: argparse.Namespace) -> None:
             for name in ("split", "samples", "limit", "temperature", "top_p", "engine")
             if (value := getattr(args, name)) is not None
         }
-        folder = run_behaviour(folders, overrides, resume=args.resume, say=_say)
+        folder = run_behaviour(folders, overrides, resume=args.resume, say=say)
     words = tuple(word.strip() for word in args.keywords.split(",") if word.strip()) if args.keywords else None
     _report(folder, args.resamples, words, args.execute)
 
@@ -84,26 +81,26 @@ def _report(folder: Path, resamples: int, keywords: tuple[str, ...] | None, exec
     write_json(folder / "behaviour.json", to_json(found))
     (folder / "behaviour.csv").write_text(to_csv(found), encoding="utf-8")
     (folder / "behaviour.md").write_text(to_markdown(found), encoding="utf-8")
-    _say(headline(found))
+    say(headline(found))
     samples = read_settings(folder).get("samples")
     for name, held in methods.items():
         wanted = len(true) * (1 if name == ONE else samples or 1)
         if len(held) < wanted:
-            _say(f"{name}: {len(held):,} of {wanted:,} traces; the others failed or are still to come (--resume)")
+            say(f"{name}: {len(held):,} of {wanted:,} traces; the others failed or are still to come (--resume)")
     for column in columns:
         if (there := sum(map(bool, column.finals))) < len(pairs.keys):
-            _say(f"{column.method}: traces with a state for {there:,} of {len(pairs.keys):,} pairs only")
+            say(f"{column.method}: traces with a state for {there:,} of {len(pairs.keys):,} pairs only")
     for package, extra, what in (
         ("nltk", "traces", "BLEU"),
         ("scipy", "traces", "the paired t-tests"),
         ("matplotlib", "report", "the pictures"),
     ):
         if importlib.util.find_spec(package) is None:
-            _say(f'Left out, {package} is not installed: {what}. Fix: pip install "simstudent[{extra}]"')
+            say(f'Left out, {package} is not installed: {what}. Fix: pip install "simstudent[{extra}]"')
     pictures: list[Path] = []
     if importlib.util.find_spec("matplotlib") is not None:
         from simstudent.evaluation.behaviour_figures import draw
 
         pictures = draw(found, folder)
     written = ["behaviour.csv", "behaviour.json", *(p.name for p in pictures)]
-    _say(f"Figures: {folder / 'behaviour.md'}, {', '.join(written)}")
+    say(f"Figures: {folder / 'behaviour.md'}, {', '.join(written)}")

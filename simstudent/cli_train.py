@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from simstudent.errors import SimstudentError
+from simstudent.terminal import say
 
 
 def add_parsers(commands: Any) -> None:
@@ -54,17 +55,13 @@ def _training(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--runs", default="runs", metavar="DIR", help="folder of run folders (default: ./runs)")
 
 
-def _say(text: str) -> None:
-    print(text, flush=True)
-
-
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     if args.max_minutes is not None and args.max_minutes <= 0:
         raise SimstudentError(f"--max-minutes must be above 0, not {args.max_minutes:g}")
     start = {"start": args.start and Path(args.start)} if "start" in args else {}
     return {
         "root": Path(args.runs),
-        "say": _say,
+        "say": say,
         "dry_run": args.dry_run,
         "resume": args.resume,
         "max_minutes": args.max_minutes,
@@ -99,7 +96,7 @@ def _next(run: Path | None) -> None:
 
     if run is not None and trained(run) and is_main():
         traces = read_recipe(run).dialogue.format == "trace"
-        _say(f"Next: simstudent behaviour {run}" if traces else "Next: simstudent rollout --steps 5")
+        say(f"Next: simstudent behaviour {run}" if traces else "Next: simstudent rollout --steps 5")
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -111,9 +108,9 @@ def _export(args: argparse.Namespace) -> None:
         raise SimstudentError("--public says who may read the upload of --push-to-hub NAME, which is not there")
     if args.hub:
         check_hub(args.hub, public=args.public)
-    export(Path(args.run_folder), Path(args.to), say=_say, check=load_recipe(args.check) if args.check else None)
+    export(Path(args.run_folder), Path(args.to), say=say, check=load_recipe(args.check) if args.check else None)
     if args.hub:
-        push(Path(args.to), args.hub, public=args.public, say=_say)
+        push(Path(args.to), args.hub, public=args.public, say=say)
 
 
 def _pairs(args: argparse.Namespace) -> None:
@@ -128,8 +125,8 @@ def _pairs(args: argparse.Namespace) -> None:
         raise SimstudentError("pairs are made of answers in dialogues (dialogue.format: chat)")
     if args.to and not Path(args.to).absolute().parent.is_dir():
         raise SimstudentError(f"--to {args.to}: there is no folder {Path(args.to).absolute().parent}; make it first")
-    made = examples(recipe, _say)
-    sets = pair_sets(recipe, made, _say)
+    made = examples(recipe, say)
+    sets = pair_sets(recipe, made, say)
     records = [
         pair_record(row.pair, made.sides[side].dialogues[row.pair.key]) | {"side": side}
         for side, found in sets.items()
@@ -137,9 +134,9 @@ def _pairs(args: argparse.Namespace) -> None:
     ]
     for mode in recipe.dpo.pairs:
         for record in [r for r in records if r["mode"] == mode][: args.count]:
-            _say(f"\n--- {mode}: {record['key']} after {record['t']} submissions")
+            say(f"\n--- {mode}: {record['key']} after {record['t']} submissions")
             for side in ("chosen", "rejected"):
-                _say(f"{side}:\n{record[side][0]['content']}")
+                say(f"{side}:\n{record[side][0]['content']}")
     if args.to:
         write_lines(Path(args.to), records)
-        _say(f"\n{len(records)} pairs: {args.to}")
+        say(f"\n{len(records)} pairs: {args.to}")
