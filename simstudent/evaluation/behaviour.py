@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -18,7 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simstudent.evaluation import behaviour_bleu
-from simstudent.evaluation.behaviour_bootstrap import average, counted, estimate, mean, moments, pearson, weights
+from simstudent.evaluation.behaviour_bootstrap import (
+    Resampled,
+    average,
+    counted,
+    mean,
+    moments,
+    pearson,
+    resampled,
+    weights,
+)
 from simstudent.evaluation.behaviour_columns import PUBLISHED, Generated, Pairs
 from simstudent.evaluation.statistics import Array, Estimate, holm, sign_flip
 
@@ -103,8 +112,9 @@ def behaviour(pairs: Pairs, methods: Sequence[Generated], *, resamples: int = 20
     groups = {ALL: everything} | {
         cell: np.array([c == cell for c in pairs.cell], dtype=np.bool_) for cell in sorted({c for c in pairs.cell if c})
     }
+    likeness = {method.method: likeness_of(method, pairs) for method in methods}
     found = [
-        _method(method, pairs, group, mask, drawn, resamples, seed)
+        _method(method, pairs, likeness[method.method], group, mask, drawn, resamples, seed)
         for group, mask in groups.items()
         if mask.any()
         for method in methods
@@ -121,30 +131,43 @@ def behaviour(pairs: Pairs, methods: Sequence[Generated], *, resamples: int = 20
 
 
 def _method(
-    own: Generated, pairs: Pairs, group: str, mask: Mask, drawn: Array, resamples: int, seed: int
+    own: Generated,
+    pairs: Pairs,
+    likeness: Likeness | None,
+    group: str,
+    mask: Mask,
+    drawn: Array,
+    resamples: int,
+    seed: int,
 ) -> MethodFigures:
-    tables, figures, tests = dict[str, Array](), dict[str, PropertyFigures](), list[_Test]()
+    names, sides, tests = list(pairs.truth), list[tuple[Array, Array]](), list[_Test]()
     for name, truth in pairs.truth.items():
         x, y = np.where(mask, own.means[name], math.nan), np.where(mask, truth, math.nan)
-        both = ~(np.isnan(x) | np.isnan(y))
-        tables[name] = moments(x, y)
+        sides.append((x, y))
         # Cells are looked at, and tests are for all pairs: fewer of them, so that correction costs less.
         tests.append(_test(x - y, pairs.student, resamples, seed) if group == ALL else _Test(None, None))
-        figures[name] = PropertyFigures(
-            estimate(tables[name], pearson, drawn, pairs.student),
-            *_mean(x[both]),
-            *_mean(y[both]),
-            estimate(counted(x - y), mean, drawn, pairs.student),
+    correlations = resampled([moments(x, y) for x, y in sides], pearson, drawn)
+    differences = resampled([counted(x - y) for x, y in sides], mean, drawn)
+    figures = {
+        name: PropertyFigures(
+            r.estimate(pairs.student), *_mean(x[r.known]), *_mean(y[r.known]), difference.estimate(pairs.student)
         )
-    behaviours = [table for name, table in tables.items() if not name.startswith(PUBLISHED) and name not in FLAGS]
+        for name, (x, y), r, difference in zip(names, sides, correlations, differences, strict=True)
+    }
+    behaviours = [r for name, r in zip(names, correlations, strict=True) if counts(name)]
     return MethodFigures(
         own.method,
         group,
         sum(bool(own.finals[n]) for n in np.flatnonzero(mask)),
         _with_tests(figures, tests),
-        average(behaviours, pearson, drawn, pairs.student),
-        *_bleus(own, pairs, mask, drawn),
+        average(behaviours).estimate(pairs.student),
+        *_bleus(own, pairs, likeness, mask, drawn),
     )
+
+
+def counts(name: str) -> bool:
+    """Whether a property counts into the mean correlation: it is ours, and a behaviour."""
+    return not name.startswith(PUBLISHED) and name not in FLAGS
 
 
 def _mean(values: Array) -> tuple[float | None, float | None]:
@@ -212,49 +235,76 @@ def _comparisons(
     pairs: Pairs, methods: Sequence[Generated], drawn: Array, resamples: int, seed: int
 ) -> tuple[Comparison, ...]:
     """Every two methods on every property of ours: whose traces are nearer to the students'."""
-    names = [name for name in pairs.truth if not name.startswith(PUBLISHED) and name not in FLAGS]
-    found, tests = list[Comparison](), list[_Test]()
-    for one, other in combinations(methods, 2):
-        for name in names:
-            apart = [np.abs(m.means[name] - pairs.truth[name]) for m in (one, other)]
-            nearer = apart[0] - apart[1]
-            tests.append(_test(nearer, pairs.student, resamples, seed))
-            shown = estimate(counted(nearer), mean, drawn, pairs.student)
-            found.append(Comparison(one.method, other.method, name, shown, None, None))
+    names = [name for name in pairs.truth if counts(name)]
+    asked = [(one, other, name) for one, other in combinations(methods, 2) for name in names]
+    nearer = [
+        np.abs(one.means[name] - pairs.truth[name]) - np.abs(other.means[name] - pairs.truth[name])
+        for one, other, name in asked
+    ]
+    tests = _corrected([_test(apart, pairs.student, resamples, seed) for apart in nearer])
+    means = resampled([counted(apart) for apart in nearer], mean, drawn)
     return tuple(
-        Comparison(c.one, c.other, c.name, c.difference, test.t, test.flip)
-        for c, test in zip(found, _corrected(tests), strict=True)
+        Comparison(one.method, other.method, name, shown.estimate(pairs.student), test.t, test.flip)
+        for (one, other, name), shown, test in zip(asked, means, tests, strict=True)
     )
 
 
 # --- BLEU -----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Likeness:
+    """How alike a method's last programs are to the students', pair by pair.
+
+    ``table``: 1 and what a pair's samples add to the corpus BLEU, (pairs, 1 + COUNTS), 0 where there are none.
+    ``among``: Self-BLEU among the samples of a pair, (pairs,); NaN with fewer than two.
+    """
+
+    table: Array
+    among: Array
+
+    def bleu(self, mask: Mask, drawn: Array) -> Resampled:
+        """BLEU of the pairs in ``mask``."""
+        table = np.where(mask[:, None], self.table, 0.0)
+        (found,) = resampled([table], lambda totals: behaviour_bleu.score(totals[..., 1:]), drawn)
+        return found
+
+
+def likeness_of(own: Generated, pairs: Pairs) -> Likeness | None:
+    """None without nltk."""
+    if importlib.util.find_spec("nltk") is None:
+        return None
+    table = np.zeros((len(pairs.keys), 1 + behaviour_bleu.COUNTS))
+    among = np.full(len(pairs.keys), math.nan)
+    for n, finals in enumerate(own.finals):
+        if finals:
+            table[n, 0] = 1
+            table[n, 1:] = np.sum([behaviour_bleu.counts(text, [pairs.final[n]]) for text in finals], axis=0)
+        if (alike := behaviour_bleu.self_bleu(finals)) is not None:
+            among[n] = alike
+    return Likeness(table, among)
+
+
 def _bleus(
-    own: Generated, pairs: Pairs, mask: Mask, drawn: Array
+    own: Generated, pairs: Pairs, likeness: Likeness | None, mask: Mask, drawn: Array
 ) -> tuple[Estimate | None, float | None, float | None, float | None]:
     """``bleu``, ``self_bleu``, ``true_self_bleu``, ``samples_bleu``; None without nltk."""
-    if importlib.util.find_spec("nltk") is None:
+    if likeness is None:
         return None, None, None, None
-    table = np.zeros((len(pairs.keys), 1 + behaviour_bleu.COUNTS))
-    for n in np.flatnonzero(mask):
-        if own.finals[n]:
-            table[n, 0] = 1
-            table[n, 1:] = np.sum([behaviour_bleu.counts(text, [pairs.final[n]]) for text in own.finals[n]], axis=0)
     by_title: dict[int, list[int]] = {}
     for n in np.flatnonzero(mask):
         if own.finals[n]:
             by_title.setdefault(int(pairs.title[n]), []).append(int(n))
     several = [places for places in by_title.values() if len(places) > 1]
     return (
-        estimate(table, lambda totals: behaviour_bleu.score(totals[..., 1:]), drawn, pairs.student),
-        _mean_of([[own.finals[n][0] for n in places] for places in several]),
-        _mean_of([[pairs.final[n] for n in places] for places in several]),
-        _mean_of([own.finals[n] for n in np.flatnonzero(mask) if len(own.finals[n]) > 1]),
+        likeness.bleu(mask, drawn).estimate(pairs.student),
+        _mean_of([behaviour_bleu.self_bleu([own.finals[n][0] for n in places]) for places in several]),
+        _mean_of([behaviour_bleu.self_bleu([pairs.final[n] for n in places]) for places in several]),
+        _mean_of(likeness.among[mask]),
     )
 
 
-def _mean_of(sets: Sequence[Sequence[str]]) -> float | None:
-    """The mean Self-BLEU of sets of texts."""
-    found = [value for texts in sets if (value := behaviour_bleu.self_bleu(texts)) is not None]
+def _mean_of(values: Iterable[float | None]) -> float | None:
+    """The mean of the values there are (neither None nor NaN)."""
+    found = [value for value in values if value is not None and not math.isnan(value)]
     return float(np.mean(found)) if found else None

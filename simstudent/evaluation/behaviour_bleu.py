@@ -11,6 +11,7 @@ needs it of thousands of such sums.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -68,7 +69,30 @@ def bleu(texts: Sequence[str], references: Sequence[Sequence[str]]) -> float | N
 
 
 def self_bleu(texts: Sequence[str]) -> float | None:
-    """How alike the texts of a set are: the BLEU of each against all the others. None for fewer than two."""
+    """How alike the texts of a set are: the BLEU of each against all the others. None for fewer than two.
+
+    Equal to ``bleu`` of each text with the others as references. Its n-grams are counted once, not once for each of
+    the others: of an n-gram, what any *other* text holds most is the set's highest count or, for the text that has that
+    one, the second highest.
+    """
     if len(texts) < 2:
         return None
-    return bleu(texts, [[*texts[:n], *texts[n + 1 :]] for n in range(len(texts))])
+    try:
+        from nltk.translate.bleu_score import closest_ref_length
+        from nltk.util import ngrams
+    except ImportError:
+        raise missing_extra("nltk", "traces") from None
+    words = [text.split() for text in texts]
+    above, below = np.zeros(ORDERS), np.zeros(ORDERS)
+    for order in range(1, ORDERS + 1):
+        held = [Counter(ngrams(of, order)) for of in words]
+        most: dict[tuple[str, ...], tuple[int, int]] = {}
+        for gram, count in (item for own in held for item in own.items()):
+            first, second = most.get(gram, (0, 0))
+            most[gram] = (count, first) if count > first else (first, max(second, count))
+        for own in held:
+            others = (most[gram][1] if most[gram][0] == count else most[gram][0] for gram, count in own.items())
+            above[order - 1] += sum(map(min, own.values(), others))
+            below[order - 1] += max(1, own.total())  # as nltk counts a text without any n-gram
+    nearest = sum(closest_ref_length([*words[:n], *words[n + 1 :]], len(of)) for n, of in enumerate(words))
+    return float(score(np.array([*above, *below, sum(map(len, words)), nearest])))

@@ -10,11 +10,12 @@ Percentile intervals, 95 %.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simstudent.evaluation.statistics import Array, Estimate, Interval, draws, interval
+from simstudent.evaluation.statistics import Array, Estimate, draws, interval
 
 MOMENTS = 6
 Statistic = Callable[[Array], Array]
@@ -67,34 +68,50 @@ def counted(values: Array) -> Array:
     return np.stack([known.astype(np.float64), np.where(known, values, 0.0)], axis=1)
 
 
-def estimate(table: Array, statistic: Statistic, drawn: Array, student: NDArray[np.int64]) -> Estimate:
-    """``statistic`` of a table (pairs, columns), whose first column says which pairs are known, and its interval.
+@dataclass(frozen=True, slots=True, eq=False)
+class Resampled:
+    """A statistic of the pairs: its ``value`` (NaN: none), its values in the resamples, (resamples,), and which pairs
+    are ``known``, (pairs,). All come from the same `weights`, so that two of them can be subtracted."""
 
-    ``drawn``: the ``weights``.
+    value: float
+    drawn: Array
+    known: NDArray[np.bool_]
+
+    def estimate(self, student: NDArray[np.int64]) -> Estimate:
+        """The figure with its interval. ``student``: of each pair."""
+        pairs, students = int(self.known.sum()), len(np.unique(student[self.known]))
+        if np.isnan(self.value):
+            return Estimate(None, pairs, students, None)
+        # Without leave-one-out values there is no acceleration: the interval is the percentile one.
+        found = interval(self.value, self.drawn, np.zeros(1)) if len(self.drawn) else None
+        return Estimate(self.value, pairs, students, found)
+
+    def __sub__(self, other: Resampled) -> Resampled:
+        return Resampled(self.value - other.value, self.drawn - other.drawn, self.known & other.known)
+
+
+def resampled(tables: Sequence[Array], statistic: Statistic, drawn: Array) -> list[Resampled]:
+    """``statistic`` of each table (pairs, columns), whose first column says which pairs are known.
+
+    ``drawn``: the ``weights``. All tables have as many columns.
     """
-    known = table[:, 0] > 0
-    pairs, students = int(known.sum()), len(np.unique(student[known]))
-    value = float(statistic(table.sum(axis=0)))
-    if np.isnan(value):
-        return Estimate(None, pairs, students, None)
-    return Estimate(value, pairs, students, _percentile(value, statistic(drawn @ table)))
+    if not tables:
+        return []
+    together = drawn @ np.concatenate(tables, axis=1)  # one pass over the weights, which are larger than all tables
+    each = np.split(together, len(tables), axis=1)
+    return [
+        Resampled(float(statistic(table.sum(axis=0))), statistic(part), table[:, 0] > 0)
+        for table, part in zip(tables, each, strict=True)
+    ]
 
 
-def average(tables: Sequence[Array], statistic: Statistic, drawn: Array, student: NDArray[np.int64]) -> Estimate:
-    """The plain mean of a statistic over several tables, those without a value left out, and its interval."""
-    found = np.array([statistic(table.sum(axis=0)) for table in tables])
-    kept = [table for table, value in zip(tables, found, strict=True) if not np.isnan(value)]
+def average(found: Sequence[Resampled]) -> Resampled:
+    """The plain mean of figures (one at least) of the same pairs, those without a value left out."""
+    kept = [f for f in found if not np.isnan(f.value)]
     if not kept:
-        return Estimate(None, 0, 0, None)
-    known = np.any([table[:, 0] > 0 for table in kept], axis=0)
-    resampled = np.array([statistic(drawn @ table) for table in kept])
-    there = ~np.isnan(resampled)
+        return Resampled(np.nan, np.full_like(found[0].drawn, np.nan), np.zeros_like(found[0].known))
+    each = np.array([f.drawn for f in kept])
+    there = ~np.isnan(each)
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = np.where(there, resampled, 0).sum(axis=0) / there.sum(axis=0)
-    value = float(np.nanmean(found))
-    return Estimate(value, int(known.sum()), len(np.unique(student[known])), _percentile(value, means))
-
-
-def _percentile(value: float, drawn: Array) -> Interval | None:
-    # Without leave-one-out values there is no acceleration: the interval is the percentile one.
-    return interval(value, drawn, np.zeros(1)) if len(drawn) else None
+        means = np.where(there, each, 0).sum(axis=0) / there.sum(axis=0)
+    return Resampled(float(np.mean([f.value for f in kept])), means, np.any([f.known for f in kept], axis=0))

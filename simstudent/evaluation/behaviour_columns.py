@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simstudent.data.trace_text import Trace
 from simstudent.evaluation import behaviour_published
 from simstudent.evaluation.behaviour_properties import Properties, properties
 from simstudent.evaluation.behaviour_runs import Outcomes, with_outcome
 from simstudent.evaluation.spread import cores, spread
 from simstudent.evaluation.statistics import Array
-from simstudent.rollout.traces import TraceSample
+from simstudent.rollout.traces import Traced
 
 PUBLISHED = "published: "
 """What the names of the published definitions begin with."""
 
-Pair = tuple[str, str]
-"""Student and title."""
+Pair = tuple[str, str, int]
+"""Student, title, and how many of the student's states were given."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,9 +40,6 @@ class Pairs:
     cell: tuple[str | None, ...]
     truth: Mapping[str, Array]
     final: tuple[str, ...]
-
-    def where(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-        return np.flatnonzero(mask)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,23 +58,30 @@ class Generated:
     censored: int
 
 
-def measured(item: tuple[TraceSample, tuple[str, ...] | None]) -> Properties | None:
-    """All properties of one trace, ours and the published ones; None where no state was finished."""
-    sample, keywords = item
-    trace = sample.trace
+def key_of(s: Traced) -> Pair:
+    """The pair that a trace belongs to."""
+    return s.student, s.assignment, s.given
+
+
+def measured(item: tuple[Trace, str, tuple[str, ...] | None]) -> Properties | None:
+    """All properties of one trace in a language, ours and the published ones; None where no state was finished."""
+    trace, language, keywords = item
     if not trace.programs:
         return None
-    ours = properties(trace, sample.language, keywords)
+    ours = properties(trace, language, keywords)
     theirs = behaviour_published.properties(replace(trace, programs=behaviour_published.with_newlines(trace.programs)))
     return {**ours, **{f"{PUBLISHED}{name}": value for name, value in theirs.items()}}
 
 
 def _measured(
-    samples: Sequence[TraceSample], keywords: tuple[str, ...] | None, outcomes: Outcomes | None
+    samples: Sequence[Traced], keywords: tuple[str, ...] | None, outcomes: Outcomes | None
 ) -> list[Properties | None]:
+    asked = [(s.trace, s.language, keywords) for s in samples]
+    distinct = list(dict.fromkeys(asked))  # the same training trace stands for many pairs
     # Milliseconds each: a thousand of them are worth a process.
-    workers = max(1, min(cores(), len(samples) // 1000))
-    found = spread(measured, [(s, keywords) for s in samples], workers)
+    workers = max(1, min(cores(), len(distinct) // 1000))
+    known = dict(zip(distinct, spread(measured, distinct, workers), strict=True))
+    found = [known[item] for item in asked]
     if outcomes is None:
         return found
     both = zip(found, samples, strict=True)
@@ -83,20 +89,20 @@ def _measured(
 
 
 def pairs_of(
-    students: Sequence[TraceSample], keywords: tuple[str, ...] | None = None, outcomes: Outcomes | None = None
+    students: Sequence[Traced], keywords: tuple[str, ...] | None = None, outcomes: Outcomes | None = None
 ) -> Pairs:
     """The pairs of true traces, in the order of their keys. Raises ValueError for none.
 
     ``keywords``: counted in last programs, over the language's own. ``outcomes``: whether last programs run.
     """
-    held = sorted((s for s in students if s.trace.programs), key=lambda s: (s.student, s.assignment))
+    held = sorted((s for s in students if s.trace.programs), key=key_of)
     if not held:
         raise ValueError("no true trace to compare with")
     found = _measured(held, keywords, outcomes)
     names = {s.student: n for n, s in reversed(list(enumerate(held)))}
     titles = {s.assignment: n for n, s in reversed(list(enumerate(held)))}
     return Pairs(
-        tuple((s.student, s.assignment) for s in held),
+        tuple(map(key_of, held)),
         _numbers([names[s.student] for s in held]),
         _numbers([titles[s.assignment] for s in held]),
         tuple(s.cell for s in held),
@@ -115,21 +121,21 @@ def _numbers(values: Sequence[int]) -> NDArray[np.int64]:
 
 def generated(
     method: str,
-    samples: Sequence[TraceSample],
+    samples: Sequence[Traced],
     pairs: Pairs,
     keywords: tuple[str, ...] | None = None,
     outcomes: Outcomes | None = None,
 ) -> Generated:
     """A method's traces in columns; those of other pairs are left out. The rest is as for `pairs_of`."""
     place = {key: n for n, key in enumerate(pairs.keys)}
-    own = [s for s in samples if (s.student, s.assignment) in place]
+    own = [s for s in samples if key_of(s) in place]
     found = _measured(own, keywords, outcomes)
     columns = {name: np.full((len(pairs.keys), _most(own)), math.nan) for name in pairs.truth}
     finals: list[list[str]] = [[] for _ in pairs.keys]
     for sample, values in sorted(zip(own, found, strict=True), key=lambda both: both[0].sample):
         if values is None:
             continue
-        at = place[sample.student, sample.assignment]
+        at = place[key_of(sample)]
         for name, column in columns.items():
             column[at, len(finals[at])] = values.get(name, math.nan)
         finals[at].append(sample.trace.programs[-1])
@@ -142,13 +148,10 @@ def generated(
         tuple(map(tuple, finals)),
         len(own),
         sum(values is None for values in found),
-        sum(not s.complete for s in own),
+        sum(not s.trace.complete for s in own),
     )
 
 
-def _most(samples: Sequence[TraceSample]) -> int:
+def _most(samples: Sequence[Traced]) -> int:
     """The most samples of one pair, at least 1."""
-    counts: dict[Pair, int] = {}
-    for s in samples:
-        counts[s.student, s.assignment] = counts.get((s.student, s.assignment), 0) + 1
-    return max(counts.values(), default=1)
+    return max(Counter(map(key_of, samples)).values(), default=1)

@@ -9,14 +9,14 @@ from graders.compare import compiles
 from simstudent.data.sources.pencilcode import CUT_FROM
 from simstudent.errors import SimstudentError
 from simstudent.evaluation.behaviour_properties import Properties
-from simstudent.rollout.traces import TraceSample
+from simstudent.rollout.traces import Traced
 
 PENCILCODE = ("coffeescript", "javascript")
 Outcomes = Mapping[tuple[str, str], float]
 """By language and program: 1 if it runs without an error, 0 if not, NaN if that is not known."""
 
 
-def executed(samples: Iterable[TraceSample]) -> dict[tuple[str, str], float]:
+def executed(samples: Iterable[Traced]) -> dict[tuple[str, str], float]:
     """The outcome of every distinct last program. Python programs are compiled, not run; HTML and CSS are not known.
 
     A failure of the grader is not known either. Raises SimstudentError where Pencil Code programs cannot be run.
@@ -37,7 +37,7 @@ def executed(samples: Iterable[TraceSample]) -> dict[tuple[str, str], float]:
     return found
 
 
-def with_outcome(values: Properties, sample: TraceSample, outcomes: Outcomes) -> Properties:
+def with_outcome(values: Properties, sample: Traced, outcomes: Outcomes) -> Properties:
     """The properties of a trace, and whether its last program runs; apart, of those that the log cannot have cut."""
     trace = sample.trace
     known = outcomes.get((sample.language, trace.programs[-1]), math.nan) if trace.complete else math.nan

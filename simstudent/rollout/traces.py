@@ -50,6 +50,19 @@ class TraceStart:
 
 
 @dataclass(frozen=True, slots=True)
+class Traced:
+    """What somebody made of an assignment, state by state, ``given`` ones included. ``cell``: as in `TraceStart`."""
+
+    student: str
+    assignment: str
+    language: str
+    trace: Trace
+    given: int = 0
+    sample: int = 0
+    cell: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TraceSample:
     """A trace as text, given part included. ``complete``: it came to its end token; else it is censored.
 
@@ -68,10 +81,11 @@ class TraceSample:
     tokens: int = 0
     error: str | None = None
 
-    @property
-    def trace(self) -> Trace:
-        """The states in it. One that equals the state before is left out, as it is in the students' own traces."""
-        return without_repeats(parse(self.text + END * self.complete))
+    def read(self) -> Traced:
+        """It read back. A state that equals the one before is left out, as it is in the students' own traces."""
+        trace = without_repeats(parse(self.text + END * self.complete))
+        trace = replace(trace, complete=trace.complete or self.complete)  # also where no state came before the end
+        return Traced(self.student, self.assignment, self.language, trace, self.states, self.sample, self.cell)
 
     def to_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -178,6 +192,6 @@ async def sample_all(
         say(line)
 
 
-def read_traces(path: Path) -> list[TraceSample]:
-    """The samples in a file that did not fail."""
-    return [s for s in read_records(path, TraceSample.from_dict, "trace") if s.error is None]
+def read_traces(path: Path) -> list[Traced]:
+    """The samples in a file that did not fail, read back."""
+    return [s.read() for s in read_records(path, TraceSample.from_dict, "trace") if s.error is None]

@@ -16,19 +16,17 @@ from simstudent.evaluation.behaviour import Behaviour, behaviour
 from simstudent.evaluation.behaviour_columns import PUBLISHED, generated, pairs_of
 from simstudent.evaluation.behaviour_runs import executed
 from simstudent.evaluation.behaviour_tables import to_csv, to_json, to_markdown
-from simstudent.rollout.traces import TraceSample, TraceStart, written
+from simstudent.rollout.traces import Traced, TraceStart, written
 
 
-def sample(
-    student: str, title: str, states: int, n: int = 0, *, complete: bool = True, code: str = "fd"
-) -> TraceSample:
+def sample(student: str, title: str, states: int, n: int = 0, *, complete: bool = True, code: str = "fd") -> Traced:
     """A made-up trace of growing programs, ten seconds apart."""
     start = TraceStart(student, Assignment(title, "", "coffeescript"), sample=n, cell="seen_student_seen_assignment")
     blocks = "".join(
         f"CODE {k} (2021-03-04 10:00:{10 * k:02d}):\n" + "\n".join(f"{code} {i}" for i in range(1, k + 1)) + "\n"
         for k in range(1, states + 1)
     )
-    return written(start, blocks, complete)
+    return written(start, blocks, complete).read()
 
 
 TRUE = [sample(f"s{n % 4}", f"t{n // 4}", 1 + n % 4) for n in range(12)]
@@ -80,7 +78,7 @@ def test_models_are_compared_by_their_distance_to_the_truth() -> None:
 def test_traces_without_a_state_or_without_an_end_are_counted_and_left_out() -> None:
     pairs = pairs_of(TRUE)
     start = TraceStart("s1", Assignment("t0", "", "coffeescript"))
-    method = generated("m", [written(start, "nothing", True), sample("s2", "t0", 3, complete=False)], pairs)
+    method = generated("m", [written(start, "nothing", True).read(), sample("s2", "t0", 3, complete=False)], pairs)
     assert (method.samples, method.empty, method.censored) == (2, 1, 1)
     assert np.isnan(method.means["states"]).all()  # of the censored one the end is not known
     assert np.isfinite(method.means["lines_added"]).sum() == 1
@@ -115,7 +113,9 @@ def test_the_interval_of_a_correlation_covers_the_truth() -> None:
         shared = draws.normal(size=15)[student]
         x, y = shared + draws.normal(size=150), shared + draws.normal(size=150)  # a true correlation of .5
         drawn = bootstrap.weights(student, title, resamples=300, seed=seed)
-        found = bootstrap.estimate(bootstrap.moments(x, y), bootstrap.pearson, drawn, student)
+        (found,) = (
+            r.estimate(student) for r in bootstrap.resampled([bootstrap.moments(x, y)], bootstrap.pearson, drawn)
+        )
         assert found.interval is not None
         covered += found.interval.low <= 0.5 <= found.interval.high
     assert covered >= 50  # 95 % nominal; students are few
@@ -141,16 +141,19 @@ def test_whether_last_programs_run_is_known_of_whole_traces_only() -> None:
     bad, cut = TraceStart("s2", Assignment("add", "")), TraceStart("s3", Assignment("add", ""))
     header = "CODE 1 (2021-03-04 10:00:00):\n"
     made = [
-        written(good, f"{header}x = 1\n", True),
-        written(bad, f"{header}x =\n", True),
-        written(cut, f"{header}x = 1\n", False),
+        written(good, f"{header}x = 1\n", True).read(),
+        written(bad, f"{header}x =\n", True).read(),
+        written(cut, f"{header}x = 1\n", False).read(),
     ]
     outcomes = executed(made)
     assert outcomes == {("python", "x = 1"): 1.0, ("python", "x ="): 0.0}
     pairs = pairs_of(made[:2], outcomes=outcomes)
     assert list(pairs.truth["last_compiles"]) == [1, 0]
     method = generated(
-        "m", [written(good, f"{header}x = " + "1" * 1100, True)], pairs, outcomes={("python", "x = " + "1" * 1100): 1.0}
+        "m",
+        [written(good, f"{header}x = " + "1" * 1100, True).read()],
+        pairs,
+        outcomes={("python", "x = " + "1" * 1100): 1.0},
     )
     assert method.means["last_compiles"][0] == 1
     assert math.isnan(method.means["last_compiles_not_cut"][0])

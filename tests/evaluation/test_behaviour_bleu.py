@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from simstudent.evaluation.behaviour_bleu import bleu, self_bleu
@@ -15,6 +17,14 @@ def test_worked_examples() -> None:
     assert self_bleu(["fd 100 rt 90", "fd 100 rt 90", "pen red"]) == pytest.approx(0.6599670487211708, abs=1e-15)
     assert bleu(["a b c d e"], [["a b c d e", "x"]]) == 1
     assert bleu(["x"], [["a"]]) == pytest.approx(0, abs=1e-9)
+
+
+def test_self_bleu_is_the_bleu_of_each_text_against_all_the_others() -> None:
+    draw = random.Random(1)
+    for _ in range(40):
+        texts = [" ".join(draw.choices("abcd", k=draw.randint(0, 12))) for _ in range(draw.randint(2, 7))]
+        others = [[*texts[:n], *texts[n + 1 :]] for n in range(len(texts))]
+        assert self_bleu(texts) == pytest.approx(bleu(texts, others), abs=1e-15)
 
 
 def test_nothing_to_compare() -> None:

@@ -150,8 +150,8 @@ def test_a_trace_goes_on_from_a_student_s_states(encoder: Encoder) -> None:
     assert encoder.decode(asked[1:]) == "star\nCODE 1 (2021-03-04 10:00:00):\nfd 1\nCODE 2 (2021-03-04 10:00:05):\n"
     assert sampling.max_tokens == encoder.window - len(asked) + 1
     assert sampling.stop_ids == encoder.stop_ids
-    assert found.trace.programs == ("fd 1", "fd 1\nrt 2")
-    assert (found.trace.title, found.complete, found.key) == ("star", True, "s1/star/1/0")
+    assert found.read().trace.programs == ("fd 1", "fd 1\nrt 2")
+    assert (found.read().trace.title, found.complete, found.key) == ("star", True, "s1/star/1/0")
     other = asyncio.run(sample_trace(TraceStart("s1", Assignment("star", ""), sample=1), engine, encoder, **options))
     assert engine.asked[1][2] != engine.asked[0][2]
     assert other.key == "s1/star/0/1"
@@ -175,5 +175,5 @@ def test_a_state_that_repeats_the_one_before_is_left_out() -> None:
     from simstudent.rollout.traces import written
 
     times = [f"CODE {n} (2021-03-04 10:00:0{n}):\n" for n in (1, 2, 3)]
-    found = written(TraceStart("s", Assignment("t", "")), f"{times[0]}a\n{times[1]}a\n{times[2]}b\n", True).trace
+    found = written(TraceStart("s", Assignment("t", "")), f"{times[0]}a\n{times[1]}a\n{times[2]}b\n", True).read().trace
     assert (found.programs, found.numbers) == (("a", "b"), (1, 3))
