@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from simstudent.dialogue.encode import Encoder
 from simstudent.dialogue.serialize import opening_after, system_prompt
@@ -23,10 +23,12 @@ from simstudent.rollout.simulate import (
     request_seed,
     too_long,
 )
-from simstudent.runs import write_json
+from simstudent.runs import read_json, write_json
 
 TRIED = 40
 """Starts whose prompts are counted for the estimate."""
+USAGE = "usage.json"
+"""What a folder's rollouts took of a server."""
 MANY = 500
 """Requests beyond which a first try with few starts is advised."""
 
@@ -102,8 +104,8 @@ def account(spent: Spending, prices: Prices | None, folder: Path, say: Callable[
     """Tell what was spent, and add it to the folder's ``usage.json`` (which counts all sessions)."""
     if not any(spent.to_dict().values()):
         return
-    path = folder / "usage.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    path = folder / USAGE
+    before = read_json(path) if path.is_file() else {}
     total = Spending(**{name: before.get(name, 0) + value for name, value in spent.to_dict().items()})
     priced = {} if prices is None else {"cost": cost(total, prices), "prices": prices.model_dump()}
     write_json(path, total.to_dict() | priced)
@@ -115,3 +117,18 @@ def account(spent: Spending, prices: Prices | None, folder: Path, say: Callable[
     if prices is not None:
         text += f"; cost {cost(spent, prices):,.4f}, in this folder so far {cost(total, prices):,.4f}"
     say(f"{text}. Attempts without an answer are not in it; they may have cost something too.")
+
+
+def joined_usage(usages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What several folders took together; empty where no server was asked.
+
+    The cost is there when all folders have one, and the prices when they are the same.
+    """
+    if not usages:
+        return {}
+    found: dict[str, Any] = {name: sum(usage.get(name, 0) for usage in usages) for name in Spending().to_dict()}
+    if all("cost" in usage for usage in usages):
+        found["cost"] = sum(usage["cost"] for usage in usages)
+        if all(usage["prices"] == usages[0]["prices"] for usage in usages):
+            found["prices"] = usages[0]["prices"]
+    return found

@@ -93,9 +93,15 @@ def test_missing_and_unfinished_shards_are_named(course: tuple[Path, list[Path]]
     said: list[str] = []
     merge([first, cut, third], tmp_path / "x", partial=True, say=said.append)
     assert any("2 of" in line for line in said)
-    # A rollout that failed in one folder and not in the other is the one that did not.
-    merge([first, cut, second, third], tmp_path / "y", partial=True, say=said.append)
+    # A rollout that failed in one folder and not in the other is the one that did not; so nothing is missing.
+    merge([first, cut, second, third], tmp_path / "y", say=said.append)
     assert not any(r.error for r in read_rollouts(tmp_path / "y"))
+    (cut / "plan.json").write_text(json.dumps({"random": 1}))
+    with pytest.raises(SimstudentError, match=r"cut: repeat-last, which other shards have"):
+        merge([first, cut, third], tmp_path / "z")
+    for shard in (first, second, third):
+        (copied(shard, tmp_path / shard.name) / "plan.json").unlink()
+    merge([tmp_path / shard.name for shard in (first, second, third)], tmp_path / "z")  # nobody wrote it down
 
 
 def copied(folder: Path, to: Path) -> Path:
@@ -116,12 +122,67 @@ def test_what_contradicts_is_refused(course: tuple[Path, list[Path]], tmp_path: 
     (other / "settings.json").write_text(json.dumps(settings | {"steps": 9}))
     with pytest.raises(SimstudentError, match="steps: 3 -> 9"):
         merge([*shards, other], tmp_path / "x")
-    (other / "settings.json").write_text(json.dumps(settings | {"shard": "1/4"}))
-    with pytest.raises(SimstudentError, match="different divisions"):
-        merge([*shards, other], tmp_path / "x")
     (other / "settings.json").unlink()
     with pytest.raises(SimstudentError, match=r"no settings\.json"):
         merge([*shards, other], tmp_path / "x")
+
+
+def test_every_file_is_read_once(
+    course: tuple[Path, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr("simstudent.rollout.merge.read_lines", lambda path: read.append(path) or read_lines(path))
+    merge(course[1], tmp_path / "x")
+    assert sorted(read) == sorted(path for shard in course[1] for path in shard.glob("*.jsonl"))
+
+
+def test_what_servers_took_is_added_up(course: tuple[Path, list[Path]], tmp_path: Path) -> None:
+    """Requests, tokens, cost; no cost where a folder has none; a folder that is named twice counts once."""
+    shards = [copied(shard, tmp_path / f"shard{n}") for n, shard in enumerate(course[1])]
+    prices = {"prompt": 1.0, "cached": None, "answer": 4.0}
+    for n, shard in enumerate(shards, 1):
+        spent = {"requests": n, "failed": 1, "prompt_tokens": 1000 * n, "answer_tokens": 10 * n}
+        usage = spent | {"cost": (1000 * n + 40 * n) / 1e6, "prices": prices}
+        (shard / "usage.json").write_text(json.dumps(usage))
+    merge([*shards, shards[0]], tmp_path / "x")
+    made = json.loads((tmp_path / "x" / "usage.json").read_text())
+    assert (made["requests"], made["failed"], made["prompt_tokens"], made["answer_tokens"]) == (6, 3, 6000, 60)
+    assert made["cost"] == pytest.approx(6240 / 1e6)
+    assert made["prices"] == prices
+    assert len(read_facts(tmp_path / "x")) == 3
+    (shards[0] / "usage.json").write_text(json.dumps({"requests": 5}))
+    (shards[1] / "usage.json").unlink()
+    merge(shards, tmp_path / "y")
+    made = json.loads((tmp_path / "y" / "usage.json").read_text())
+    assert made["requests"] == 8
+    assert "cost" not in made
+    merge(course[1], tmp_path / "z")
+    assert not (tmp_path / "z" / "usage.json").exists()
+
+
+def test_a_folder_takes_in_what_other_divisions_did_of_it(course: tuple[Path, list[Path]], tmp_path: Path) -> None:
+    """Two of three shards, then all three divided anew, of which only what was missing was done."""
+    whole, (first, second, third) = course
+    to = tmp_path / "x"
+    merge([first, second], to, partial=True)
+    rest = copied(third, tmp_path / "rest")
+    settings = json.loads((rest / "settings.json").read_text())
+    (rest / "settings.json").write_text(json.dumps(settings | {"shard": "1/1"}))
+    (rest / "plan.json").write_bytes((whole / "plan.json").read_bytes())
+    cut = list(read_lines(rest / "random.jsonl"))
+    write_lines(rest / "random.jsonl", cut[1:])
+    lacks = f"1 of {read_plan(whole)['random']} rollouts of random"
+    before = (to / "random.jsonl").read_bytes()
+    with pytest.raises(SimstudentError, match=lacks) as told:
+        merge([to, rest], to)
+    assert "repeat-last" not in str(told.value)
+    assert (to / "random.jsonl").read_bytes() == before
+    write_lines(rest / "random.jsonl", cut)
+    merge([to, rest], to)
+    assert same(read_rollouts(to), read_rollouts(whole))
+    assert read_plan(to) == read_plan(whole)
+    assert [facts["shard"] for facts in read_facts(to)] == ["1/3", "2/3", "1/1"]
+    assert {path.name for path in tmp_path.iterdir()} == {"x", "rest"}
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0", "-1/3"])
