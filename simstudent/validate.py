@@ -7,6 +7,7 @@ import os
 
 from simstudent.recipe import Recipe
 from simstudent.training import unsloth
+from simstudent.training.checks import STAGES, refused
 
 
 def notes(recipe: Recipe) -> list[str]:
@@ -41,4 +42,7 @@ def notes(recipe: Recipe) -> list[str]:
         package = recipe.model.id.removeprefix("package:")
         if importlib.util.find_spec(package) is None:
             found.append(f"model.id: the Python package '{package}' is not installed")
+    for stage in STAGES:
+        if stage == "sft" or stage in recipe.model_fields_set:  # every recipe has the other sections, by default
+            found += [f"simstudent {stage} is refused: {reason}" for reason in refused(recipe, stage)]
     return found

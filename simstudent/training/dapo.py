@@ -18,6 +18,7 @@ from simstudent.data import regrade
 from simstudent.data.split import position
 from simstudent.dialogue.encode import Encoder, Ids
 from simstudent.errors import SimstudentError, missing_extra
+from simstudent.training.checks import check
 from simstudent.training.examples import Examples, examples
 from simstudent.training.ranks import free_port, once, quiet, world_size
 from simstudent.training.reinforce import Judge, guard, keep_varying, policy_trainer
@@ -89,6 +90,7 @@ def run_dapo(
     The rest is as for ``run_sft``.
     """
     say = quiet(say)
+    check(recipe, "dapo")
     unfinished = once(lambda: unfinished_run(recipe, "dapo", root) if resume else None)
     made = examples(recipe, say)
     d = recipe.dapo
@@ -206,11 +208,6 @@ def _settings(recipe: Recipe, encoder: Encoder, run: Path, policy: Any, steps: i
     d = recipe.dapo
     world = world_size()
     completions = d.batch_size * d.generations
-    if completions % (d.micro_batch_size * world):
-        raise SimstudentError(
-            f"dapo: batch_size x generations ({completions}) is not a multiple of micro_batch_size x GPUs "
-            f"({d.micro_batch_size} x {world})"
-        )
     stops = list(encoder.stop_ids)
     settings = {
         **shared_settings(recipe, d, run, device=policy.device, steps=steps, saves=d.checkpoints, world=world),

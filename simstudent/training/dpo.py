@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 from simstudent.data.split import Side, position
 from simstudent.errors import SimstudentError, missing_extra
 from simstudent.training import unsloth
+from simstudent.training.checks import check
 from simstudent.training.examples import Examples, examples
 from simstudent.training.pairs import PairRow, PairSet, encode_pairs, pairs_of, summary
 from simstudent.training.ranks import once, quiet, world_size
 from simstudent.training.settings import shared_settings, steps_of, validated_settings
+from simstudent.training.sharded import exact_sums
 from simstudent.training.stages import begin, finish, identity, prepared, sft_run, unfinished_run
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ def run_dpo(
     The rest is as for ``run_sft``.
     """
     say = quiet(say)
+    check(recipe, "dpo")
     if not dry_run:
         unsloth.begin(recipe, recipe.dpo.backend)
     unfinished = once(lambda: unfinished_run(recipe, "dpo", root) if resume else None)
@@ -199,5 +202,6 @@ def _train(
         ],
     )
     trainer.remove_callback(transformers.PrinterCallback)
+    exact_sums(trainer)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     finish(trainer, run, say, lambda: outcome(trainer, policy), max_minutes)

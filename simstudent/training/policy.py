@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simstudent.errors import SimstudentError
-from simstudent.training import unsloth
+from simstudent.training import sharded, unsloth
 from simstudent.training.memory import available_memory, plan_memory
 from simstudent.training.models import best_device, load_model, resolve_model, with_adapter
 
@@ -31,16 +30,12 @@ class Policy:
 
 
 def quantization_of(recipe: Recipe, device: str) -> str:
-    """``nf4`` or ``none``: what the recipe's ``auto`` means on this device."""
+    """``nf4`` or ``none``: what the recipe's ``auto`` means on this device, and in pieces over several."""
     wanted = recipe.model.quantization
     if recipe.sft.lora is None:
-        if wanted == "nf4":
-            raise SimstudentError(
-                "all weights can only be trained as they are: with sft.lora: null no quantization: nf4"
-            )
         return "none"
     if wanted == "auto":
-        return "nf4" if device == "cuda" else "none"
+        return "nf4" if device == "cuda" and not sharded.fsdp() else "none"
     return wanted
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from simstudent.runs import append_line
-from simstudent.training.ranks import is_main
+from simstudent.training.ranks import is_main, once
 
 
 class Progress(TrainerCallback):  # type: ignore[misc]
@@ -82,7 +82,9 @@ class TimeLimit(TrainerCallback):  # type: ignore[misc]
         self.began = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.minutes is not None and time.monotonic() - self.began > 60 * self.minutes:
+        minutes = self.minutes
+        # One clock for all processes, or one of them would stop and the others wait for it.
+        if minutes is not None and once(lambda: time.monotonic() - self.began > 60 * minutes):
             if state.global_step < state.max_steps:
                 self.ran_out = True
             control.should_save = control.should_training_stop = True

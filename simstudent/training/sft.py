@@ -24,11 +24,13 @@ from simstudent.errors import SimstudentError, missing_extra
 from simstudent.runs import write_json
 from simstudent.training import unsloth, varlen
 from simstudent.training.best import keep_most_skilful
+from simstudent.training.checks import check
 from simstudent.training.examples import Held, examples
 from simstudent.training.focus import focused
 from simstudent.training.packing import Collator, packed
 from simstudent.training.ranks import is_main, once, quiet, world_size
 from simstudent.training.settings import shared_settings, steps_of, validated_settings
+from simstudent.training.sharded import exact_sums
 from simstudent.training.stages import begin, finish, prepared, unfinished_run
 from simstudent.training.students import attach, new_students, roster_of, with_students
 
@@ -49,9 +51,6 @@ class TrainingSet:
 
 def training_set(recipe: Recipe, say: Callable[[str], None]) -> TrainingSet:
     """Load, grade and encode the recipe's training and validation students, reporting each stage."""
-
-    if recipe.dialogue.format == "trace" and recipe.sft.copied_lines < 1:
-        raise SimstudentError("of a trace all tokens are learnt: set sft.copied_lines: 1")
 
     def choose(side: Side, held: tuple[Trajectory, ...]) -> tuple[Trajectory, ...]:
         if recipe.sft.limit is None:
@@ -128,6 +127,7 @@ def run_sft(
     Raises SimstudentError when it has none, or when recipe or data have changed since.
     """
     say = quiet(say)
+    check(recipe, "sft")
     if not dry_run:
         unsloth.begin(recipe, recipe.sft.backend)
     unfinished = once(lambda: unfinished_run(recipe, "sft", root) if resume else None)
@@ -208,6 +208,7 @@ def _train(
     if s.patience is not None:
         trainer.add_callback(transformers.EarlyStoppingCallback(s.patience))
     trainer.remove_callback(transformers.PrinterCallback)
+    exact_sums(trainer)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     beside = None if learner is None else learner.students.save
     finish(trainer, run, say, lambda: outcome(trainer, policy), max_minutes, beside)
@@ -219,8 +220,6 @@ def _learner(recipe: Recipe, data: Data, model: Any, say: Callable[[str], None])
 
     if recipe.students.kind == "none":
         return None
-    if world_size() > 1:
-        raise SimstudentError("students' vectors are trained in one process; leave accelerate launch out")
     students = new_students(recipe.students, roster_of(data), model, recipe.seed)
     say(students.text)
     learner = Learner(students, learning_rate=recipe.students.learning_rate, dropout=recipe.students.dropout)

@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from simstudent.data import report
 from simstudent.errors import SimstudentError
@@ -19,6 +19,7 @@ from simstudent.runs import (
     differences,
     has_adapter,
     newest_run,
+    read_json,
     read_lines,
     read_manifest,
     read_recipe,
@@ -28,16 +29,15 @@ from simstudent.runs import (
     write_json,
     write_lines,
 )
+from simstudent.training.checks import STAGES, Stage
 from simstudent.training.plot import draw_losses
 from simstudent.training.ranks import is_main
+from simstudent.training.sharded import whole_weights
 
 if TYPE_CHECKING:
     from simstudent.data.load import Data
     from simstudent.dialogue.template import ChatTemplate
     from simstudent.recipe import Recipe
-
-Stage = Literal["sft", "dpo", "dapo"]
-STAGES: tuple[Stage, ...] = ("sft", "dpo", "dapo")
 
 
 def unfinished_run(recipe: Recipe, stage: Stage, root: Path) -> Path:
@@ -109,12 +109,6 @@ def sft_run(recipe: Recipe, root: Path, named: Path | None, facts: Mapping[str, 
     It fits when model, dialogue, students' vectors, data and template (``facts``: see `identity`) are the same. Raises
     SimstudentError naming what differs.
     """
-    if recipe.students.kind != "none":
-        raise SimstudentError("dpo and dapo do not train students' vectors (students.kind: none); sft does")
-    if recipe.sft.lora is None:
-        raise SimstudentError("dpo and dapo go on from an adapter, and sft.lora: null trains none")
-    if recipe.dialogue.format == "trace":
-        raise SimstudentError("dpo and dapo learn from graded answers in dialogues (dialogue.format: chat)")
     if named is not None:
         if not has_adapter(named):
             raise SimstudentError(f"{named} holds no trained adapter; name a finished run of simstudent sft")
@@ -162,9 +156,11 @@ def adapters(run: Path) -> dict[str, Path]:
     return found
 
 
-WHOLE = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
-"""What a checkpoint folder holds once it is complete, beside an adapter or a model; trainer_state.json comes last."""
+WHOLE = ("scheduler.pt", "trainer_state.json")
+"""What a checkpoint folder holds once it is complete, beside these; trainer_state.json comes last."""
 WEIGHTS = ("adapter_config.json", "config.json")
+OPTIMISER = {"optimizer.pt": "of one process or DDP", "optimizer.bin": "FSDP2"}
+"""The optimiser's state, which only the same kind of training can read."""
 
 
 def last_checkpoint(folder: Path, also: tuple[str, ...] = ()) -> Path | None:
@@ -175,7 +171,7 @@ def last_checkpoint(folder: Path, also: tuple[str, ...] = ()) -> Path | None:
     found = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
     for checkpoint in reversed(found):
         whole = all((checkpoint / name).is_file() for name in (*WHOLE, *also))
-        whole = whole and any((checkpoint / name).is_file() for name in WEIGHTS)
+        whole = whole and all(any((checkpoint / name).is_file() for name in names) for names in (WEIGHTS, OPTIMISER))
         if whole and _readable(checkpoint / "trainer_state.json"):
             return checkpoint
         shutil.rmtree(checkpoint)
@@ -227,17 +223,11 @@ def finish(
     if trainer.state.global_step < trainer.state.max_steps and not _stopped_early(trainer):
         say(f"Stopped at step {trainer.state.global_step} after {max_minutes:g} minutes; --resume goes on from there")
         return
+    weights = whole_weights(trainer, adapter=name == "adapter")
     if is_main():
         partial = run / f"{name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        if name == "adapter":
-            model.save_pretrained(str(partial), selected_adapters=["default"])
-        else:
-            import torch
-
-            model.to(torch.bfloat16).save_pretrained(str(partial))
-            trainer.processing_class.save_pretrained(str(partial))
+        _save(trainer, weights, partial)
         if beside is not None:
             beside(partial)
         write_json(partial / "training.json", facts())
@@ -245,6 +235,23 @@ def finish(
         draw_losses(run, say)
     trainer.accelerator.wait_for_everyone()
     say(f"{name.capitalize()}: {run / name}")
+
+
+def _save(trainer: Any, weights: dict[str, Any] | None, folder: Path) -> None:
+    """The adapter or, in bfloat16, the model. ``weights``: see `whole_weights`."""
+    import torch
+
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if hasattr(model, "peft_config"):
+        model.save_pretrained(str(folder), selected_adapters=["default"], state_dict=weights)
+        return
+    if weights is None:
+        model.to(torch.bfloat16).save_pretrained(str(folder))
+    else:
+        model.save_pretrained(str(folder), state_dict={name: w.to(torch.bfloat16) for name, w in weights.items()})
+        # It says the dtype of the model at hand, whose pieces are float32.
+        write_json(folder / "config.json", read_json(folder / "config.json") | {"dtype": "bfloat16"})
+    trainer.processing_class.save_pretrained(str(folder))
 
 
 def _stopped_early(trainer: Any) -> bool:

@@ -49,7 +49,9 @@ def whole(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(stage: str, recipe: Path, root: Path, *more: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
-    command = [sys.executable, *launcher, "-m", "simstudent", stage, str(recipe), "--runs", str(root), *more]
+    if "tests.training.fsdp_on_cpu" not in launcher:
+        launcher = (*launcher, "-m", "simstudent")
+    command = [sys.executable, *launcher, stage, str(recipe), "--runs", str(root), *more]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
 
@@ -140,4 +142,16 @@ def test_two_processes_learn_as_one_does(recipe: Path, whole: Path, tmp_path: Pa
     """The same rows in each step, shared by two processes: losses and adapter but for the order of sums."""
     run = train("sft", recipe, tmp_path, launcher=launcher("ddp", tmp_path))
     assert_same_training(run, whole, 1e-4)
+    assert_same_adapter(run, whole, 1e-4)
+
+
+def test_a_model_in_pieces_is_saved_resumed_and_learns_as_a_whole_one_does(
+    recipe: Path, whole: Path, tmp_path: Path
+) -> None:
+    """FSDP2, stopped after its first step and resumed: weights in bfloat16 where the whole model keeps float32."""
+    pieces = (*launcher("fsdp2", tmp_path), "-m", "tests.training.fsdp_on_cpu")
+    run = train("sft", recipe, tmp_path, "--max-minutes", "1e-6", launcher=pieces)
+    assert not (run / "adapter").exists()
+    assert train("sft", recipe, tmp_path, "--resume", launcher=pieces) == run
+    assert_same_training(run, whole, 2e-3)
     assert_same_adapter(run, whole, 1e-4)
