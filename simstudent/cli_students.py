@@ -15,7 +15,7 @@ def add_parsers(commands: Any) -> None:
     text = "Test whether a run's student vectors carry anything; learn vectors for new students."
     sub: argparse.ArgumentParser = commands.add_parser("adapt", help=text, description=text)
     sub.set_defaults(run=_adapt)
-    sub.add_argument("run_folder", metavar="RUN", help="a run trained with students' vectors")
+    sub.add_argument("run_folder", metavar="RUN", help="a run with students' vectors; or a folder of adapt, again")
     sub.add_argument("--k", type=_numbers, default=tuple(range(1, 11)), help="first trajectories to learn from: 1..10")
     sub.add_argument("--students", nargs="+", metavar="ID", default=[], help="only these new students (pseudonyms)")
     sub.add_argument("--seeds", type=positive, default=3, help="how often each vector is learnt (default 3)")
@@ -44,9 +44,13 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _adapt(args: argparse.Namespace) -> None:
-    from simstudent.evaluation.adapting import Settings, run_adapt
+    from simstudent.evaluation.adapting import Settings, figures_again, run_adapt
+    from simstudent.evaluation.adapting_files import ANSWERS
     from simstudent.training.adapt import Learning
 
+    if (Path(args.run_folder) / ANSWERS).is_file():
+        figures_again(Path(args.run_folder), args.resamples, say)
+        return
     if args.learning_rate <= 0:
         raise SimstudentError(f"--learning-rate must be above 0, not {args.learning_rate:g}")
     settings = Settings(

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import datetime
-import shutil
-from collections.abc import Callable, Mapping
+import importlib.util
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from simstudent.data.load import prepare
+from simstudent.data.load import Data, prepare
+from simstudent.data.records import Trajectory
 from simstudent.errors import SimstudentError
-from simstudent.evaluation.adapting_files import Answers, write_all
+from simstudent.evaluation.adapting_files import Answers, read_answers, write_all
+from simstudent.evaluation.adapting_points import IN_A_WINDOW, of_rollouts, of_traces, points
 from simstudent.evaluation.bench import Bench
 from simstudent.evaluation.carried import carried, exchangeable, known
+from simstudent.evaluation.metrics import evaluate
 from simstudent.evaluation.newcomers import Adapted, adapted, newcomers
-from simstudent.evaluation.statistics import Estimate
-from simstudent.runs import whole_model, write_json
+from simstudent.rollout.folder import read_assignments, read_rollouts
+from simstudent.rollout.newcomers import check_newcomers, roll_out, sample_traces
+from simstudent.runs import read_json, read_recipe, write_json
 from simstudent.training.adapt import Learning
 from simstudent.training.best import free_device
 from simstudent.training.scoring import load_trained
-from simstudent.training.students import Roster, Students
 
-NOBODY = "nobody"
+ROLLOUTS, TRACES = "rollouts.json", "traces"
+"""In a folder of adapt: where its rollouts are, or the traces themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +51,9 @@ def run_adapt(run: Path, settings: Settings, say: Callable[[str], None] = print)
     ``k<k>/`` in it holds the vectors learnt from k trajectories with the first seed. Raises SimstudentError when the
     run has no vectors, or its data can answer neither question.
     """
-    if settings.rollouts and whole_model(run) is not None:
-        raise SimstudentError(
-            f"{run} trained all weights: rollouts with new vectors need an adapter; leave --rollouts out"
-        )
-    answers, found, folders = _answered(run, settings, say)
+    if settings.rollouts:
+        check_newcomers(read_recipe(run), run)
+    answers, found, rest, data = _answered(run, settings, say)
     free_device()
     folder = run / "adapt" / datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     folder.mkdir(parents=True)
@@ -61,15 +63,52 @@ def run_adapt(run: Path, settings: Settings, say: Callable[[str], None] = print)
         vectors.save(folder / f"k{k}")
     write_all(folder, answers, say)
     if settings.rollouts and found is not None:
-        skill = _rolled_out(run, folders, found, folder, settings, say)
-        write_all(folder, replace(answers, skill=skill), say)
+        if read_recipe(run).dialogue.format == "trace":
+            sample_traces(run, data, rest, found.vectors, settings.rollouts, folder / TRACES, say)
+        else:
+            keys = frozenset(t.key for t in rest)
+            rollouts = roll_out(run, keys, found.vectors, settings.rollouts, folder, say)
+            write_json(folder / ROLLOUTS, {"folder": f"{rollouts}"})
+        figures_again(folder, settings.resamples, say)
     return folder
+
+
+def figures_again(folder: Path, resamples: int, say: Callable[[str], None] = print) -> None:
+    """The figures of what was written with the vectors, from the files of a folder of `run_adapt` alone.
+
+    Losses stay as they were computed: they need the model.
+    """
+    answers = read_answers(folder)
+    if (folder / TRACES).is_dir():
+        answers = replace(answers, points=points(of_traces(folder / TRACES), resamples=resamples))
+    elif (folder / ROLLOUTS).is_file():
+        held = _rollouts_of(folder)
+        rollouts = read_rollouts(held)
+        figures = evaluate(rollouts, codebleu=False, resamples=resamples)
+        answers = replace(
+            answers,
+            skill={m.method: {n: s.difference for n, s in m.skill.items()} for m in figures.methods if m.skill},
+            points=points(of_rollouts(rollouts, read_assignments(held)), without=IN_A_WINDOW, resamples=resamples),
+        )
+    write_all(folder, answers, say)
+    if answers.points is not None and importlib.util.find_spec("nltk") is None:
+        say('Left out, nltk is not installed: BLEU. Fix: pip install "simstudent[traces]", then name the folder again')
+
+
+def _rollouts_of(folder: Path) -> Path:
+    """The rollouts made for a folder of adapt; beside it in the same run, should the run have been moved."""
+    written = Path(read_json(folder / ROLLOUTS)["folder"])
+    beside = folder.resolve().parents[1] / written.parent.name / written.name
+    found = next((p for p in (beside, written) if p.is_dir()), None)
+    if found is None:
+        raise SimstudentError(f"the rollouts of {folder} are not there: {beside}. Copy the whole run folder")
+    return found
 
 
 def _answered(
     run: Path, settings: Settings, say: Callable[[str], None]
-) -> tuple[Answers, Adapted | None, frozenset[str]]:
-    """The figures, the vectors learnt, and the trajectories (by key) that judge them."""
+) -> tuple[Answers, Adapted | None, list[Trajectory], Data]:
+    """The figures, the vectors learnt, the trajectories that judge them, and the run's data."""
     trained = load_trained(run)
     recipe = trained.recipe
     bench = Bench(trained, prepare(recipe.data, recipe.seed, grader=recipe.grader), settings.resamples, say)
@@ -106,47 +145,4 @@ def _answered(
         recipe.students.dropout > 0,
         trained_with_history,
     )
-    return answers, second, frozenset(t.key for n in new for t in n.rest)
-
-
-def _rolled_out(
-    run: Path, keys: frozenset[str], found: Adapted, folder: Path, settings: Settings, say: Callable[[str], None]
-) -> dict[str, Mapping[str, Estimate]]:
-    """By condition, the skill of greedy rollouts from the newcomers' later trajectories, in each measure."""
-    from simstudent.evaluation.metrics import evaluate
-    from simstudent.rollout.folder import read_rollouts
-    from simstudent.rollout.run import run_rollouts
-    from simstudent.runs import read_recipe
-
-    some = next(iter(found.vectors.values()))
-    named = {NOBODY: replace(some, roster=Roster.of([]), own=some.own[:0])}
-    named |= {f"vector-k{k}": vectors for k, vectors in found.vectors.items()}
-    recipe = read_recipe(run)
-    asked = recipe.rollout.model_copy(
-        update={
-            "split": "test",
-            "methods": ("repeat-last",),
-            "limit": settings.rollouts,
-            "temperature": 0.0,
-            "samples": 1,
-        }
-    )
-    players = {name: _player(run / "adapter", vectors, folder / "players" / name) for name, vectors in named.items()}
-    try:
-        rollouts = run_rollouts(
-            recipe.model_copy(update={"rollout": asked}), run, root=run.parent, more=players, only=keys, say=say
-        )
-    finally:
-        shutil.rmtree(folder / "players")
-    write_json(folder / "rollouts.json", {"folder": f"{rollouts}"})
-    figures = evaluate(read_rollouts(rollouts), codebleu=False, resamples=settings.resamples)
-    return {name: {m: s.difference for m, s in figures.of(name).skill.items()} for name in named}
-
-
-def _player(adapter: Path, vectors: Students, folder: Path) -> Path:
-    """The run's adapter with other vectors beside it."""
-    folder.mkdir(parents=True)
-    for path in adapter.glob("adapter_*"):
-        shutil.copyfile(path, folder / path.name)
-    vectors.save(folder)
-    return folder
+    return answers, second, [t for n in new for t in n.rest], bench.data

@@ -1,21 +1,29 @@
-"""What ``simstudent adapt`` found, for people and for programs: ``adapt.json``, ``table.md`` and ``curve.svg``."""
+"""What ``simstudent adapt`` found: ``adapt.json`` and ``points.csv`` for programs, ``table.md`` and pictures."""
 
 from __future__ import annotations
 
+import csv
 import importlib.util
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from simstudent.errors import SimstudentError
+from simstudent.evaluation.adapting_figures import draw
+from simstudent.evaluation.adapting_points import Points
 from simstudent.evaluation.bench import Compared
 from simstudent.evaluation.conditions import Condition
+from simstudent.evaluation.files import cells
 from simstudent.evaluation.numbers import number, shown, table
 from simstudent.evaluation.statistics import Estimate
 from simstudent.runs import write_json
 
 HEADINGS = ("condition", "loss per token", "perplexity", "difference", "p", "p (Holm)", "students worse")
 SIGNIFICANT = 0.05
+ANSWERS = "adapt.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +32,7 @@ class Answers:
 
     ``few``: new students with too few trajectories. ``nobody_trained``: whether training had sequences without a
     student; ``history_trained``: with earlier work in the context. ``skill``: by condition and measure, of rollouts.
+    ``points``: how alike what is written with the vectors is to the students' own work.
     """
 
     run: str
@@ -36,19 +45,30 @@ class Answers:
     nobody_trained: bool
     history_trained: bool
     skill: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    points: Points | None = None
+
+
+def read_answers(folder: Path) -> Answers:
+    """What ``write_all`` wrote. Raises SimstudentError, naming the file, where it is no such thing."""
+    path = folder / ANSWERS
+    try:
+        return TypeAdapter(Answers).validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise SimstudentError(f"{path}: not what simstudent adapt writes ({error})") from None
 
 
 def write_all(folder: Path, answers: Answers, say: Callable[[str], None]) -> None:
     """Write the files, and say what they hold."""
-    write_json(folder / "adapt.json", {**asdict(answers), "epochs": {str(k): e for k, e in answers.epochs.items()}})
+    write_json(folder / ANSWERS, {**asdict(answers), "epochs": {str(k): e for k, e in answers.epochs.items()}})
     text = markdown(answers)
     (folder / "table.md").write_text(text, encoding="utf-8")
     say(text)
-    if answers.curve is not None:
-        if importlib.util.find_spec("matplotlib") is not None:
-            draw(answers, folder / "curve.svg")
-        else:
-            say('No curve was drawn, matplotlib is not installed: pip install "simstudent[report]"')
+    if answers.points is not None:
+        (folder / "points.csv").write_text(to_csv(answers.points), encoding="utf-8")
+    if importlib.util.find_spec("matplotlib") is not None:
+        draw(answers, folder)
+    else:
+        say('No curve was drawn, matplotlib is not installed: pip install "simstudent[report]"')
     say(f"Figures: {folder}")
 
 
@@ -63,12 +83,66 @@ def markdown(a: Answers) -> str:
     if a.curve is not None:
         parts += ["## What k trajectories of a new student teach", _over(a.curve, "new students"), _table(a.curve)]
         parts.append(_notes(a))
+    if a.skill or a.points is not None:
+        parts.append("## What is written with the vectors")
     if a.skill:
-        measures = list(next(iter(a.skill.values())))
+        measures = [
+            m for m in next(iter(a.skill.values())) if any(own[m].value is not None for own in a.skill.values())
+        ]
         rows = [[name, *(shown(own[m], signed=True) for m in measures)] for name, own in a.skill.items()]
-        parts += ["## Rollouts of the new students", "Skill: the difference to handing in the last program again."]
+        parts += ["Skill of rollouts: the difference to handing in the last program again."]
         parts.append(table(("condition", *(m.replace("_", " ") for m in measures)), rows))
+    if a.points is not None:
+        parts += _alike(a.points)
     return "\n\n".join(parts) + "\n"
+
+
+def _alike(p: Points) -> list[str]:
+    """BLEU and correlations of all conditions, and each property's correlations without their intervals."""
+    if not p.points:
+        return [f"On none of {p.of:,} starts did every condition of the model write a program: nothing to compare."]
+    rows = [
+        [
+            q.condition,
+            *(shown(q.bleu), shown(q.bleu_apart, True), shown(q.correlation), shown(q.correlation_apart, True)),
+        ]
+        for q in p.points
+    ]
+    names = [n for n in p.points[0].properties if any(q.properties[n].value is not None for q in p.points)]
+    each = [[name, *(_value(q.properties[name]) for q in p.points)] for name in names]
+    text = (
+        f"{p.starts:,} of {p.of:,} starts, on which every condition of the model wrote a program: {p.students:,} "
+        f"students, {p.titles:,} titles. BLEU of the last programs against the student's own; r: Pearson's correlation "
+        f"with the student's own values, mean over {len(p.averaged)} properties; differences to *nobody* on the same "
+        "starts. 95 % intervals: bootstrap over students and titles, crossed."
+    )
+    empty = ", ".join(f"{q.condition} {q.empty} of {q.samples}" for q in p.points if q.empty)
+    return [
+        text + (f" Without any program: {empty}." if empty else ""),
+        table(("condition", "BLEU", "difference", "r", "difference"), rows),
+        "Correlations of the single properties (intervals: points.csv). A dash: one side does not vary. What a rollout "
+        "ends with is mostly what it started from: see how far repeat-last comes.",
+        table(("property", *(q.condition for q in p.points)), each),
+    ]
+
+
+def _value(figure: Estimate) -> str:
+    return "-" if figure.value is None else number(figure.value, False)
+
+
+def to_csv(p: Points) -> str:
+    """All figures of `Points`, one a line, unrounded; an empty cell is no value."""
+    written = io.StringIO()
+    rows = csv.writer(written, lineterminator="\n")
+    rows.writerow(["condition", "k", "figure", "property", "value", "low", "high", "interval", "n", "students"])
+    for q in p.points:
+        own = [q.condition, "" if q.k is None else q.k]
+        for figure in ("bleu", "bleu_apart", "correlation", "correlation_apart"):
+            if (found := getattr(q, figure)) is not None:
+                rows.writerow([*own, figure, "", *cells(found)])
+        for name, found in q.properties.items():
+            rows.writerow([*own, "correlation", name, *cells(found)])
+    return written.getvalue()
 
 
 def verdict(shuffled: Condition) -> str:
@@ -120,31 +194,3 @@ def _notes(a: Answers) -> str:
     elif not a.history_trained:
         text += " History in the context is new to this model: its recipe trains without (dialogue.history)."
     return text
-
-
-def draw(a: Answers, path: Path) -> None:
-    """Loss over k: vector and history, with intervals of their differences to nobody."""
-    from matplotlib.figure import Figure
-
-    assert a.curve is not None
-    figure: Any = Figure(figsize=(5.2, 3.4), layout="constrained")
-    axes = figure.add_subplot()
-    axes.axhline(0, color="#777", linewidth=1, label="nobody's vector")
-    for at, (kind, colour) in enumerate((("vector", "#3b6ea5"), ("history", "#b5651d"))):
-        named = {c.name: c.difference for c in a.curve.conditions}
-        points = [(k, d) for k in a.k if (d := named.get(f"{kind} k={k}")) is not None and d.value is not None]
-        if not points:
-            continue
-        place = [k + 0.12 * at for k, _ in points]
-        axes.plot(place, [d.value for _, d in points], marker="o", markersize=4, color=colour, label=_LABELS[kind])
-        for where, (_, d) in zip(place, points, strict=True):
-            if d.interval is not None:
-                axes.plot([where, where], [d.interval.low, d.interval.high], color=colour, linewidth=1)
-    axes.set_xlabel("k, trajectories of the new student")
-    axes.set_ylabel("loss per token, difference to nobody (nats)")
-    axes.legend(frameon=False, fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, metadata={"Date": None})
-
-
-_LABELS = {"vector": "a vector learnt from k", "history": "k in the context"}

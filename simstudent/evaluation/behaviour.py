@@ -108,8 +108,7 @@ class Behaviour:
 def behaviour(pairs: Pairs, methods: Sequence[Generated], *, resamples: int = 2000, seed: int = 0) -> Behaviour:
     """All figures of some methods: over all pairs, and over each cell of the test side."""
     drawn = weights(pairs.student, pairs.title, resamples=resamples, seed=seed)
-    everything = np.ones(len(pairs.keys), dtype=np.bool_)
-    groups = {ALL: everything} | {
+    groups = {ALL: np.ones(len(pairs.keys), dtype=np.bool_)} | {
         cell: np.array([c == cell for c in pairs.cell], dtype=np.bool_) for cell in sorted({c for c in pairs.cell if c})
     }
     likeness = {method.method: likeness_of(method, pairs) for method in methods}
@@ -263,9 +262,9 @@ class Likeness:
     table: Array
     among: Array
 
-    def bleu(self, mask: Mask, drawn: Array) -> Resampled:
-        """BLEU of the pairs in ``mask``."""
-        table = np.where(mask[:, None], self.table, 0.0)
+    def bleu(self, drawn: Array, mask: Mask | None = None) -> Resampled:
+        """BLEU of all pairs, or of those in ``mask``."""
+        table = self.table if mask is None else np.where(mask[:, None], self.table, 0.0)
         (found,) = resampled([table], lambda totals: behaviour_bleu.score(totals[..., 1:]), drawn)
         return found
 
@@ -297,7 +296,7 @@ def _bleus(
             by_title.setdefault(int(pairs.title[n]), []).append(int(n))
     several = [places for places in by_title.values() if len(places) > 1]
     return (
-        likeness.bleu(mask, drawn).estimate(pairs.student),
+        likeness.bleu(drawn, mask).estimate(pairs.student),
         _mean_of([behaviour_bleu.self_bleu([own.finals[n][0] for n in places]) for places in several]),
         _mean_of([behaviour_bleu.self_bleu([pairs.final[n] for n in places]) for places in several]),
         _mean_of(likeness.among[mask]),

@@ -81,8 +81,8 @@ def run_behaviour(
     label = f"{settings['split']}-n{settings['samples']}"
     folder = fresh_or_newest(models[0].folder / "behaviour", label, settings, resume)
     say(f"Traces: {folder}")
-    write_lines(folder / f"{STUDENTS}.jsonl", (_true(t, data, cells).to_dict() for t in held))
-    _write_baselines(folder, held, data, cells, recipe)
+    write_lines(folder / f"{STUDENTS}.jsonl", (true_trace(t, data, cells).to_dict() for t in held))
+    write_baselines(folder, held, data, cells, recipe.seed, r.samples)
     asyncio.run(_sample(models, starts, folder, say))
     return folder
 
@@ -120,7 +120,7 @@ def _settings(models: Sequence[Trained], data: Data) -> dict[str, Any]:
     }
 
 
-def _true(t: Trajectory, data: Data, cells: Mapping[str, Any], start: TraceStart | None = None) -> TraceSample:
+def true_trace(t: Trajectory, data: Data, cells: Mapping[str, Any], start: TraceStart | None = None) -> TraceSample:
     """A real trace as a record; with ``start`` as if it were a sample from there."""
     start = start or TraceStart(t.student, data.assignments[t.assignment], cell=cells.get(t.key))
     turns = [block(number, state) for number, state in enumerate(t.submissions, 1)]
@@ -128,8 +128,8 @@ def _true(t: Trajectory, data: Data, cells: Mapping[str, Any], start: TraceStart
     return written(start, text, "censored" not in t.submissions[-1].more)
 
 
-def _write_baselines(
-    folder: Path, held: Sequence[Trajectory], data: Data, cells: Mapping[str, Any], recipe: Recipe
+def write_baselines(
+    folder: Path, held: Sequence[Trajectory], data: Data, cells: Mapping[str, Any], seed: int, samples: int
 ) -> None:
     """For each pair, training traces of the same title, drawn by a seeded hash; of an unseen title, of any."""
     training = data.sides["train"]
@@ -139,10 +139,10 @@ def _write_baselines(
     found: list[TraceSample] = []
     for t in held:
         candidates = by_title.get(t.assignment, training)
-        for n in range(recipe.rollout.samples):
-            at = int(position(recipe.seed, "training trace", t.key, str(n)) * len(candidates))
+        for n in range(samples):
+            at = int(position(seed, "training trace", t.key, str(n)) * len(candidates))
             start = TraceStart(t.student, data.assignments[t.assignment], sample=n, cell=cells.get(t.key))
-            found.append(_true(candidates[at], data, cells, start))
+            found.append(true_trace(candidates[at], data, cells, start))
     write_lines(folder / f"{ONE}.jsonl", (s.to_dict() for s in found if s.sample == 0))
     write_lines(folder / f"{SEVERAL}.jsonl", (s.to_dict() for s in found))
 

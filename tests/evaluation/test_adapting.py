@@ -158,6 +158,14 @@ sft: {{limit: 16, batch_size: 8, micro_batch_size: 4, evaluations: 1}}
     assert names[0] == "nobody"
     assert {"vector k=1", "vector k=2", "another's k=2", "history k=1"} <= set(names)
     assert set(raw["skill"]) == {"nobody", "vector-k1", "vector-k2"}
+    assert raw["points"]["of"] == 2
+    # Moved to another machine, the figures come again from the files alone.
+    moved = tmp_path / "elsewhere" / run.name
+    run.rename(moved.parent.mkdir() or moved)
+    run, folder = moved, moved / "adapt" / folder.name
+    (folder / "table.md").unlink()
+    assert main(["adapt", str(folder), "--resamples", "200"]) == 0
+    assert json.loads((folder / "adapt.json").read_text()) == raw
     assert load_students(folder / "k2").own.shape[1] == 8
     text = (folder / "table.md").read_text()
     assert "Do the vectors carry anything?" in text
