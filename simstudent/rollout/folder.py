@@ -7,7 +7,7 @@ It holds ``settings.json`` (all that decides about the rollouts), ``assignments.
 
 from __future__ import annotations
 
-import datetime
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args
@@ -18,9 +18,19 @@ from simstudent.errors import SimstudentError
 from simstudent.recipe import Method
 from simstudent.rollout.records import Rollout
 from simstudent.rollout.simulate import Start
-from simstudent.runs import cut_half_line, differences, read_json, read_lines, read_records, write_json, write_lines
+from simstudent.runs import (
+    cut_half_line,
+    differences,
+    now,
+    read_json,
+    read_lines,
+    read_records,
+    write_json,
+    write_lines,
+)
 
 PLAN = "plan.json"
+_BEGUN = re.compile(r"-\d{8}-\d{6}$")
 
 
 def read_rollouts(folder: Path) -> list[Rollout]:
@@ -86,14 +96,54 @@ def read_plan(folder: Path) -> dict[str, int]:
 
 def rollout_folder(run: Path, settings: dict[str, Any], resume: bool) -> Path:
     """A new folder under ``run``, or with ``resume`` the newest; raises SimstudentError if its settings are others."""
+    label = _label(settings)
+    if "shard" in settings:
+        label += f"-shard{settings['shard'].replace('/', 'of')}"
+    return fresh_or_newest(run / "rollouts", label, settings, resume)
+
+
+def _label(settings: Mapping[str, Any]) -> str:
     t = settings["temperature"]
     temperatures = "_".join(f"{value:g}" for value in t) if isinstance(t, list) else f"{t:g}"
     sampled = f"t{temperatures}-p{settings['top_p']:g}-n{settings['samples']}"
     steps = f"k{settings['steps']}" if settings.get("mode", "free") == "free" else settings["mode"]
-    label = f"{settings['split']}-{steps}-{sampled if t else 'greedy'}"
-    if "shard" in settings:
-        label += f"-shard{settings['shard'].replace('/', 'of')}"
-    return fresh_or_newest(run / "rollouts", label, settings, resume)
+    return f"{settings['split']}-{steps}-{sampled if t else 'greedy'}"
+
+
+def actor_folder(run: Path, settings: dict[str, Any], begun: str) -> Path:
+    """The folder of one shard of rollouts that several actors make together, ``<label>-actor1of2-<begun>``.
+
+    Beside it are those of the other actors, of actors before them (maybe more or fewer), and ``<label>-<begun>``, in
+    which all are joined (`made_together`). Raises SimstudentError if any of these has other settings.
+    """
+    whole = {name: value for name, value in settings.items() if name != "shard"}
+    for other in made_together(run, begun):
+        _must_equal(other, {name: value for name, value in read_settings(other).items() if name != "shard"}, whole)
+    shard = settings["shard"].replace("/", "of")
+    folder = run / "rollouts" / f"{_label(settings)}-actor{shard}-{begun}"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "settings.json", settings)
+    return folder
+
+
+def made_together(run: Path, begun: str) -> list[Path]:
+    """The folders of the rollouts that began then: the joined one, then those of actors, the latest last."""
+    there = [path for path in run.glob(f"rollouts/*-{begun}/settings.json") if _of_actors(path.parent)]
+    there.sort(key=lambda path: ("shard" in read_settings(path.parent), path.stat().st_mtime_ns))
+    return [path.parent for path in there]
+
+
+def newest_begun(run: Path) -> str:
+    """When the rollouts began that changed last, as their folder's name tells. Raises SimstudentError for none."""
+    there = [p for p in run.glob("rollouts/*/settings.json") if _BEGUN.search(p.parent.name) and _of_actors(p.parent)]
+    if not there:
+        raise SimstudentError(f"nothing to resume: no rollouts in {run / 'rollouts'}")
+    return "-".join(max(there, key=lambda p: p.stat().st_mtime_ns).parent.name.split("-")[-2:])
+
+
+def _of_actors(folder: Path) -> bool:
+    """Whether actors made a folder or may go on in it: not one of the shards that somebody divides himself."""
+    return "shard" not in read_settings(folder) or re.search(r"-actor\d+of\d+-", folder.name) is not None
 
 
 def fresh_or_newest(root: Path, label: str, settings: Mapping[str, Any], resume: bool) -> Path:
@@ -107,25 +157,32 @@ def fresh_or_newest(root: Path, label: str, settings: Mapping[str, Any], resume:
         if not olds:
             shard = f" of shard {settings['shard']}" if "shard" in settings else ""
             raise SimstudentError(f"nothing to resume: no {root.name}{shard} in {root}")
-        changed = differences(read_settings(olds[-1].parent), settings)
-        if changed:
-            raise SimstudentError(
-                f"{olds[-1].parent} cannot be resumed, its settings differ (start anew without --resume):\n  "
-                + "\n  ".join(changed)
-            )
+        _must_equal(olds[-1].parent, read_settings(olds[-1].parent), settings)
         return olds[-1].parent
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder = root / f"{label}-{stamp}"
+    folder = root / f"{label}-{now()}"
     folder.mkdir(parents=True)
     write_json(folder / "settings.json", settings)
     return folder
 
 
-def open_starts(path: Path, wanted: Sequence[Start], say: Callable[[str], None]) -> list[Start]:
-    """The starts not yet rolled out. Failed and half-written rollouts are taken out of the file: they run again."""
+def _must_equal(folder: Path, settings: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    if changed := differences(settings, wanted):
+        raise SimstudentError(
+            f"{folder} cannot be resumed, its settings differ (start anew without --resume):\n  " + "\n  ".join(changed)
+        )
+
+
+def open_starts(
+    path: Path, wanted: Sequence[Start], say: Callable[[str], None], elsewhere: Iterable[Path] = ()
+) -> list[Start]:
+    """The starts not yet rolled out, neither here nor in the folders ``elsewhere``.
+
+    Failed and half-written rollouts are taken out of the file: they run again.
+    """
     half = cut_half_line(path)
     kept, failed = finished_lines(path)
-    done = {line["key"] for line in kept}
+    others = (line for folder in elsewhere for line in read_lines(folder / path.name) if line["error"] is None)
+    done = {line["key"] for line in (*kept, *others)} & {s.key for s in wanted}
     if done:
         say(f"  {path.stem}: {len(done):,} rollouts are there already")
     if half:

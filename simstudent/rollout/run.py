@@ -22,7 +22,15 @@ from simstudent.rollout.chat import advice
 from simstudent.rollout.engines.baselines import DRAWN, FROM_HISTORY, baseline
 from simstudent.rollout.engines.openai import key_of
 from simstudent.rollout.fewshot import Example, examples, room_for
-from simstudent.rollout.folder import add_facts, add_plan, open_starts, rollout_folder, write_assignments
+from simstudent.rollout.folder import (
+    actor_folder,
+    add_facts,
+    add_plan,
+    made_together,
+    open_starts,
+    rollout_folder,
+    write_assignments,
+)
 from simstudent.rollout.meter import Meter
 from simstudent.rollout.methods import MODELS, STAGED, Played, played
 from simstudent.rollout.opening import encoder_for, encoder_of, open_engines, player
@@ -116,6 +124,7 @@ def run_rollouts(
     resume: bool = False,
     only: frozenset[str] | None = None,
     shard: tuple[int, int] | None = None,
+    begun: str | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Roll out every method of the recipe into a folder under ``run`` and return that folder.
@@ -124,8 +133,11 @@ def run_rollouts(
     by the name of a method. Without a ``run`` (methods that need no training) a run folder is made under ``root``.
     ``resume`` goes on with the newest rollouts if their settings are equal: finished rollouts are kept, failed ones
     redone. ``only``: the trajectories (by key) to start from, instead of all of the split. ``shard``: (3, 8) is the
-    third of eight parts of the trajectories, by a hash of their keys.
+    third of eight parts of the trajectories, by a hash of their keys. ``begun``: when actors began who make these
+    rollouts together, one shard each (`actor_folder`): what others have finished is not done again.
     """
+    if run is None and resume:
+        raise SimstudentError("nothing to resume without a run folder: name it with --run")
     check_server(recipe, recipe.rollout.methods, more or {})
     trained = {**({} if run is None else adapters(run)), **(more or {})}
     methods = (*recipe.rollout.methods, *(more or {}))
@@ -139,10 +151,14 @@ def run_rollouts(
             run = create_run(root, recipe, {"trained": False})
         if used:
             simulation.settings["adapters"] = {name: folder_hash(path) for name, path in used.items()}
-        folder = rollout_folder(run, simulation.settings, resume)
+        if begun is None:
+            folder, others = rollout_folder(run, simulation.settings, resume), []
+        else:
+            folder = actor_folder(run, simulation.settings, begun)
+            others = [other for other in made_together(run, begun) if other != folder]
         write_assignments(folder, (s.assignment for s in simulation.starts))
         say(f"Rollouts: {folder}")
-        asyncio.run(_all_methods(simulation, run, models, used, folder, pool, say))
+        asyncio.run(_all_methods(simulation, run, models, used, folder, others, pool, say))
     return folder
 
 
@@ -189,6 +205,7 @@ async def _all_methods(
     models: Sequence[Played],
     adapters: Mapping[str, Path],
     folder: Path,
+    others: Sequence[Path],
     pool: Pool,
     say: Callable[[str], None],
 ) -> None:
@@ -198,7 +215,7 @@ async def _all_methods(
     grade, grades = shared_grader(pool)
     wanted = _wanted(simulation, models)
     add_plan(folder, {label: len(starts) for label, starts in wanted.items()})
-    todo = {label: open_starts(folder / f"{label}.jsonl", starts, say) for label, starts in wanted.items()}
+    todo = {label: open_starts(folder / f"{label}.jsonl", starts, say, others) for label, starts in wanted.items()}
     labels = {p.label for p in models}
     known = [
         Job(method, baseline(method, simulation.training, simulation.recipe.seed), starts)
