@@ -52,25 +52,6 @@ def trimmed(text: str) -> str:
     return "\n".join(_lines(text))
 
 
-def edit_distance(a: str, b: str) -> int:
-    """How many characters to delete and insert to get from one text to the other (Indel distance). Symmetric."""
-    # What both begin and end with belongs to a longest common subsequence; novices' edits leave little beside it.
-    head = _shared(a, b)
-    a, b = a[head:], b[head:]
-    tail = _shared(a[::-1], b[::-1])
-    a, b = a[: len(a) - tail], b[: len(b) - tail]
-    return len(a) + len(b) - 2 * _common(a, b)
-
-
-def _shared(a: str, b: str) -> int:
-    """The length of the longest common beginning."""
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if a[low:middle] == b[low:middle] else (low, middle - 1)
-    return low
-
-
 def edit_similarity(a: str, b: str) -> float:
     """The share of characters two texts have in common, in [0, 1]: 2 L / (len(a) + len(b)).
 

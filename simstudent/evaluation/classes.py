@@ -13,8 +13,9 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from rapidfuzz.distance import Indel
 
-from graders.compare import edit_distance, trimmed
+from graders.compare import trimmed
 from simstudent.evaluation.details import POPULATION_HEADINGS, population_cells
 from simstudent.evaluation.distances import curves, kolmogorov_smirnov, survivals
 from simstudent.evaluation.numbers import table
@@ -67,7 +68,7 @@ def compare_class(simulated: Sequence[Way], real: Sequence[Way], seed: int) -> d
         "attempts": lambda s: [(n, len(p.codes)) for n, p in s.paths],
         "first grade": lambda s: [(n, p.grades[0]) for n, p in s.paths if p.grades],
         "grades": lambda s: [(n, g) for n, p in s.paths for g in p.grades],
-        "edit size": lambda s: [(n, edit_distance(a, b)) for n, a, b in s.edits],
+        "edit size": lambda s: [(n, Indel.distance(a, b)) for n, a, b in s.edits],
         "program lines": lambda s: [(n, c.strip().count("\n") + 1) for n, p in s.paths for c in p.codes],
     }
     found = {name: _distance("difference", *_sums(sides, of), curves, seed) for name, of in shares.items()}

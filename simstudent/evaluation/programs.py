@@ -1,4 +1,4 @@
-"""What a program looks like: its size, and the size and shape of its syntax tree; computed once a distinct text."""
+"""What programs look like (their sizes, sizes and shapes of their syntax trees) and how large edits of them are."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
+from rapidfuzz import process
+from rapidfuzz.distance import Indel
 
-from simstudent.evaluation.spread import spread
+from simstudent.evaluation.spread import cores, spread
 
 STYLES = ("lines", "characters", "ast_depth", "ast_width", "ast_nodes")
 """Sizes of a program. Lines and characters are those of the text without white space around it."""
@@ -48,6 +50,12 @@ def measured(texts: Sequence[str]) -> Programs:
         np.array(trees, dtype=np.int64),
         np.array(shapes, dtype=np.int64),
     )
+
+
+def edits(before: Sequence[str], after: Sequence[str]) -> list[int]:
+    """Characters to delete and insert to get from each text to the one beside it (Indel distance). Symmetric."""
+    found: list[int] = process.cpdist(before, after, scorer=Indel.distance, workers=cores()).tolist()
+    return found
 
 
 def measures(text: str) -> tuple[float, ...]:

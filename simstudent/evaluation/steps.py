@@ -10,16 +10,16 @@ programs (status ``constant``), a problem without tests. It is never 0 in place 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graders.compare import edit_distance, trimmed
+from graders.compare import trimmed
 from simstudent.errors import SimstudentError
-from simstudent.evaluation.programs import NO_TREE, STYLES, Programs, measured
-from simstudent.evaluation.spread import spread
+from simstudent.evaluation.programs import NO_TREE, STYLES, Programs, edits, measured
 from simstudent.rollout.records import Rollout
 
 FULL_MARKS = 1 - 1e-9
@@ -206,8 +206,8 @@ class _Columns:
         put("grade_proximity", covered, 1 - np.abs(raw["grade"] - raw["student_grade"]))
         put("grade_difference", covered, raw["grade"] - raw["student_grade"])
         test_pair = self.ids["tests"], self.ids["student_tests"]
-        values["test_agreement"] = self._pairs(*test_pair, writes, outcome_agreement, self.tests)
-        values["failing_tests_jaccard"] = self._pairs(*test_pair, writes, failing_jaccard, self.tests)
+        values["test_agreement"] = self._pairs(*test_pair, writes, partial(map, outcome_agreement), self.tests)
+        values["failing_tests_jaccard"] = self._pairs(*test_pair, writes, partial(map, failing_jaccard), self.tests)
         put("error_category_agreement", writes, self.faults["fault"] == self.faults["student_fault"])
         told = writes & (raw["exception"] >= 0) & (raw["student_exception"] >= 0)
         put("exception_agreement", told, raw["exception"] == raw["student_exception"])
@@ -224,8 +224,8 @@ class _Columns:
         # One call: in first steps both are the same pairs, and students' edits come again in every start.
         masks = wrote & (own >= 0), wrote & (real >= 0), covered & (real >= 0)
         before, after = np.concatenate([own, real, real]), np.concatenate([code, code, truth])
-        edits = self._pairs(before, after, np.concatenate(masks), edit, texts)
-        values |= zip(("edit", "edit_from_student", "student_edit"), np.split(edits, 3), strict=True)
+        distances = self._pairs(before, after, np.concatenate(masks), edits, texts)
+        values |= zip(("edit", "edit_from_student", "student_edit"), np.split(distances, 3), strict=True)
         values["edit_difference"] = values["edit"] - values["student_edit"]
         for style, size in sizes.items():
             put(f"{style}_difference", wrote, size[code] - size[truth])
@@ -280,28 +280,22 @@ class _Columns:
         a: Codes,
         b: Codes,
         mask: NDArray[np.bool_],
-        compare: Callable[[tuple[str, str]], float | None],
+        compare: Callable[[Sequence[str], Sequence[str]], Iterable[float | None]],
         texts: Sequence[str],
     ) -> Array:
         """``compare`` of the texts a and b where ``mask`` holds, once a distinct pair; NaN elsewhere and for None."""
         found = np.full(len(a), math.nan)
         keys, places = np.unique(a[mask] * len(texts) + b[mask], return_inverse=True)
-        results = spread(compare, [(texts[key // len(texts)], texts[key % len(texts)]) for key in keys.tolist()])
-        found[mask] = np.array([math.nan if r is None else r for r in results], dtype=np.float64)[places]
+        one, other = ([texts[n] for n in numbers.tolist()] for numbers in np.divmod(keys, len(texts)))
+        found[mask] = np.array([*compare(one, other)], dtype=np.float64)[places]
         return found
 
 
-def edit(pair: tuple[str, str]) -> float:
-    """Characters deleted and inserted from one text to the other."""
-    return edit_distance(*pair)
-
-
-def outcome_agreement(pair: tuple[str, str]) -> float | None:
+def outcome_agreement(tests: str, student_tests: str) -> float | None:
     """The share of tests with the same outcome letter; None when neither side has any.
 
     A test that one side lacks was not run there ("-"): an answer without a program fails a student's passed tests.
     """
-    tests, student_tests = pair
     longest = max(len(tests), len(student_tests))
     if not longest:
         return None
@@ -309,12 +303,12 @@ def outcome_agreement(pair: tuple[str, str]) -> float | None:
     return sum(a == b for a, b in pairs) / longest
 
 
-def failing_jaccard(pair: tuple[str, str]) -> float | None:
+def failing_jaccard(tests: str, student_tests: str) -> float | None:
     """Jaccard index of the two sets of tests that are not passed; 1 when both are empty, None without tests."""
-    longest = max(map(len, pair))
+    longest = max(len(tests), len(student_tests))
     if not longest:
         return None
-    one, other = ({i for i in range(longest) if tests[i : i + 1] != "P"} for tests in pair)
+    one, other = ({i for i in range(longest) if side[i : i + 1] != "P"} for side in (tests, student_tests))
     return len(one & other) / len(one | other) if one | other else 1.0
 
 

@@ -140,9 +140,9 @@ def test_the_same_program_in_another_layout() -> None:
 
 
 def test_agreement_per_test() -> None:
-    assert outcome_agreement(("", "")) is None
-    assert outcome_agreement(("PPWE", "PWWE")) == 0.75
-    assert outcome_agreement(("", "P-")) == 0.5  # what was never run is not run on either side
+    assert outcome_agreement("", "") is None
+    assert outcome_agreement("PPWE", "PWWE") == 0.75
+    assert outcome_agreement("", "P-") == 0.5  # what was never run is not run on either side
 
 
 def test_syntax_errors() -> None:

@@ -9,10 +9,9 @@ import random
 
 import pytest
 
-from graders.compare import ast_equal, edit_distance, same_text, trimmed
-from simstudent.evaluation.programs import NO_TREE, STYLES, measured
+from graders.compare import ast_equal, same_text, trimmed
+from simstudent.evaluation.programs import NO_TREE, STYLES, edits, measured, measures
 from simstudent.evaluation.spread import spread
-from simstudent.evaluation.steps import edit
 
 ALIKE = [
     "x = 1\n",
@@ -91,7 +90,7 @@ def test_what_does_not_parse_has_text_only() -> None:
     assert measured([]).trees.shape == (0,)
 
 
-def test_edit_distance_and_trimmed() -> None:
+def test_edits_and_trimmed() -> None:
     generator = random.Random(0)
     for _ in range(300):
         a, b = ("".join(generator.choices("ab\n ", k=generator.randint(0, 9))) for _ in range(2))
@@ -103,15 +102,14 @@ def test_edit_distance_and_trimmed() -> None:
                 table[i][j] = table[i - 1][j - 1]
             else:
                 table[i][j] = 1 + min(table[i - 1][j], table[i][j - 1])
-        assert edit_distance(a, b) == edit_distance(b, a) == table[-1][-1]
+        assert edits([a, b], [b, a]) == [table[-1][-1]] * 2
         assert same_text(a, b) == (trimmed(a) == trimmed(b))
 
 
 def test_processes_change_nothing() -> None:
-    pairs = [(text * n, text) for n, text in enumerate(ALIKE)]
-    assert spread(edit, pairs, workers=2) == [edit(pair) for pair in pairs]
+    assert repr(spread(measures, ALIKE, workers=2)) == repr([measures(text) for text in ALIKE])  # a NaN is not itself
 
 
 def test_a_process_that_fails_says_why() -> None:
-    with pytest.raises(RuntimeError, match="TypeError"):
-        spread(edit, [(None, "a"), ("b", "c")], workers=2)  # type: ignore[list-item]
+    with pytest.raises(RuntimeError, match="AttributeError"):
+        spread(measures, [None, "a"], workers=2)  # type: ignore[list-item]
