@@ -11,10 +11,8 @@ high in all three measures, and a GP without this difference says little.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +39,7 @@ from simstudent.evaluation.strata import Stratum, strata
 from simstudent.evaluation.totals import Evidence, evidence, partners, totals
 from simstudent.evaluation.wholes import ROLLOUT_MEASURES
 from simstudent.rollout.records import Rollout
+from simstudent.runs import uncollected
 
 REPEAT_LAST = "repeat-last"
 PAPER_MEASURES = ("coverage", "grade_proximity", "codebleu")
@@ -148,7 +147,7 @@ def evaluate(
     if resamples < 1:
         raise SimstudentError(f"resamples must be at least 1, not {resamples}")
     check(rollouts)
-    with _uncollected():
+    with uncollected():
         found = evidence(rollouts, codebleu=codebleu, language=language)
     against = next((e for e in found if e.method == baseline), None)
     methods = []
@@ -166,18 +165,6 @@ def evaluate(
         codebleu,
         language,
     )
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without collecting garbage: a million rollouts are looked through at each collection, and no cycle is made."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _figures(counts: Counts, own: Evidence, baseline: Evidence | None, resamples: int, seed: int) -> MethodFigures:

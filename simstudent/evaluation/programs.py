@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rapidfuzz import process
 from rapidfuzz.distance import Indel
 
+from graders.compare import trimmed
 from simstudent.evaluation.spread import cores, spread
 
 STYLES = ("lines", "characters", "ast_depth", "ast_width", "ast_nodes")
@@ -21,6 +22,13 @@ STYLES = ("lines", "characters", "ast_depth", "ast_width", "ast_nodes")
 
 NO_TREE = 0
 """Tree and shape of a text that is no Python."""
+
+_FIELDS = {
+    kind: tuple(field for field in kind._fields if field not in ("ctx", "kind"))
+    for kind in vars(ast).values()
+    if isinstance(kind, type) and issubclass(kind, ast.AST)
+}
+"""What tells a node of a kind from another: whether a name is stored shows in where it stands."""
 
 Digests = NDArray[np.int64]
 
@@ -32,23 +40,23 @@ class Programs:
     ``sizes`` by ``STYLES``: ``ast_nodes``: nodes of the syntax tree, the contexts of names (load, store) left out;
     ``ast_depth``: its levels; ``ast_width``: nodes on the widest level; NaN where there is no tree. ``trees``: equal
     for equal trees, that is, programs that differ in layout and comments only (``graders.compare.ast_equal``);
-    ``shapes``: equal for trees whose kinds of nodes are equal, whatever names and values are in them. Both are digests
-    of 63 bits, ``NO_TREE`` where there is none.
+    ``shapes``: equal for trees whose kinds of nodes are equal, whatever names and values are in them; ``texts``: equal
+    for the same text (``graders.compare.same_text``). Digests of 63 bits, ``NO_TREE`` where there is no tree.
     """
 
     sizes: Mapping[str, NDArray[np.float64]]
+    texts: Digests
     trees: Digests
     shapes: Digests
 
 
 def measured(texts: Sequence[str]) -> Programs:
     """Sizes, trees and shapes. Python only: another language's programs have lines and characters alone."""
-    columns = list(zip(*spread(measures, texts), strict=True)) or [()] * (len(STYLES) + 2)
-    *sizes, trees, shapes = columns
+    columns = list(zip(*spread(measures, texts), strict=True)) or [()] * (len(STYLES) + 3)
+    sizes, digests = columns[: len(STYLES)], columns[len(STYLES) :]
     return Programs(
         {style: np.array(size, dtype=np.float64) for style, size in zip(STYLES, sizes, strict=True)},
-        np.array(trees, dtype=np.int64),
-        np.array(shapes, dtype=np.int64),
+        *(np.array(digest, dtype=np.int64) for digest in digests),
     )
 
 
@@ -59,10 +67,11 @@ def edits(before: Sequence[str], after: Sequence[str]) -> list[int]:
 
 
 def measures(text: str) -> tuple[float, ...]:
-    """Sizes in the order of ``STYLES``, then tree and shape, of one text (``Programs``)."""
+    """Sizes in the order of ``STYLES``, then the digests of text, tree and shape, of one text (``Programs``)."""
     stripped, tree = text.strip(), _tree(text)
     size = stripped.count("\n") + bool(stripped), len(stripped)
-    return *size, *((math.nan,) * 3 + (NO_TREE,) * 2 if tree is None else _measured(tree))
+    *of_tree, whole, shape = (*(math.nan,) * 3, NO_TREE, NO_TREE) if tree is None else _measured(tree)
+    return *size, *of_tree, _digest([trimmed(text)]), whole, shape
 
 
 def _tree(text: str) -> ast.AST | None:
@@ -87,20 +96,19 @@ def _measured(tree: ast.AST) -> tuple[int, int, int, int, int]:
         depth, width, nodes = depth + 1, max(width, len(level)), nodes + len(level)
         below: list[ast.AST] = []
         for node in level:
-            before = len(below)
-            for field in node._fields:
+            before, kind = len(below), type(node)
+            for field in _FIELDS[kind]:
                 value = getattr(node, field, None)
                 if isinstance(value, ast.AST):
-                    if not isinstance(value, ast.expr_context):  # where a name stands tells whether it is stored
-                        below.append(value)
-                        values.append("")
+                    below.append(value)
+                    values.append("")
                 elif isinstance(value, list):
                     inner = [item for item in value if isinstance(item, ast.AST)]
                     below += inner
                     values.append(str(len(value)) if len(inner) == len(value) else _plain(value))
-                elif field != "kind":
+                else:
                     values.append(f"{type(value).__name__}{value!r}")
-            told.append(f"{type(node).__name__}{len(below) - before}")
+            told.append(f"{kind.__name__}{len(below) - before}")
         level = below
     return depth, width, nodes, _digest([*told, *values]), _digest(told)
 

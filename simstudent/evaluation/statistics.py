@@ -14,8 +14,9 @@ What is not covered: with fewer than some 20 students every bootstrap interval i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Literal
 
@@ -27,7 +28,7 @@ Statistic = Callable[[Array, Array], Array]
 """From sums and counts, both (..., steps), to one value each, (...); NaN where there is none."""
 
 LEVEL = 0.95
-_BLOCK = 4_000_000  # draws held in memory at a time
+_BLOCK = 8_000_000  # draws held in memory at a time: 64 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,21 +124,39 @@ def resample(quantities: Mapping[str, Totals], *, resamples: int, seed: int) -> 
     students = len(next(iter(tables.values()), ()))
     size = resamples if students > 1 else 0
     drawn = {name: np.empty((size, table.shape[1])) for name, table in tables.items()}
-    generator = np.random.default_rng(seed)
-    block = max(1, _BLOCK // max(1, students))
-    for start in range(0, size, block):
-        weights = _weights(generator, min(block, size - start), students)
+    start = 0
+    for weights in _blocks(students, size, seed):
         for name, table in tables.items():
             # One product a quantity: the last bits of a product depend on its shape, and no quantity's figures
             # may depend on which others are computed beside it.
             drawn[name][start : start + len(weights)] = weights @ table
+        start += len(weights)
     left_out = {name: table.sum(axis=0) - table for name, table in tables.items()}
     return Sample(quantities, _split(drawn), _split(left_out))
 
 
 def draws(students: int, *, resamples: int, seed: int) -> Array:
-    """How often each resample holds each student, shape (resamples, students): the draws of ``resample``."""
-    return _weights(np.random.default_rng(seed), resamples, students)
+    """How often each resample holds each student, shape (resamples, students): the draws of ``resample``. Read-only."""
+    made = _kept if resamples * students <= _BLOCK else _kept.__wrapped__
+    return made(students, resamples, seed)
+
+
+def _blocks(students: int, resamples: int, seed: int) -> Iterator[Array]:
+    """The draws, no more rows at a time than ``_BLOCK`` allows."""
+    rows = max(1, _BLOCK // max(1, students))
+    if 0 < resamples <= rows:
+        yield draws(students, resamples=resamples, seed=seed)
+        return
+    generator = np.random.default_rng(seed)
+    for start in range(0, resamples, rows):
+        yield _weights(generator, min(rows, resamples - start), students)
+
+
+@lru_cache(maxsize=2)  # all figures of a method rest on the same draws
+def _kept(students: int, resamples: int, seed: int) -> Array:
+    weights = _weights(np.random.default_rng(seed), resamples, students)
+    weights.flags.writeable = False
+    return weights
 
 
 def _weights(generator: np.random.Generator, resamples: int, students: int) -> Array:

@@ -17,9 +17,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from graders.compare import trimmed
 from simstudent.errors import SimstudentError
-from simstudent.evaluation.programs import NO_TREE, STYLES, Programs, edits, measured
+from simstudent.evaluation.programs import NO_TREE, STYLES, edits, measured
 from simstudent.rollout.records import Rollout
 
 FULL_MARKS = 1 - 1e-9
@@ -85,8 +84,9 @@ class Steps:
 
 def usable(rollout: Rollout) -> bool:
     """Whether engine and grader worked: only then does a rollout say something about the method."""
-    failed = any("grader_error" in (step.status, step.student_status) for step in rollout.steps)
-    return rollout.error is None and rollout.stop != "error" and not failed
+    if rollout.error is not None or rollout.stop == "error":
+        return False
+    return not any(s.status == "grader_error" or s.student_status == "grader_error" for s in rollout.steps)
 
 
 def unit(rollout: Rollout) -> Unit:
@@ -142,8 +142,8 @@ def steps_of(rollouts: Sequence[Rollout], *, codebleu: bool, language: str) -> S
                 (
                     *(number, step.k, 1, step.status == "constant", step.grade, step.student_grade),
                     *(code, truth, own, real),
-                    faults[_fault(step.status, step.tests, step.grade)],
-                    faults[_fault(step.student_status, step.student_tests, step.student_grade)],
+                    faults[step.status, step.tests, step.grade >= FULL_MARKS],
+                    faults[step.student_status, step.student_tests, step.student_grade >= FULL_MARKS],
                     *(tests[step.tests], tests[step.student_tests]),
                     *(-1 if e is None else words[e] for e in (step.exception, step.student_exception)),
                 )
@@ -166,18 +166,14 @@ def steps_of(rollouts: Sequence[Rollout], *, codebleu: bool, language: str) -> S
     return columns.steps(scores)
 
 
-def _fault(status: str, tests: str, grade: float) -> tuple[str, bool, bool]:
-    return status, any(letter in tests for letter in "ETM"), grade >= FULL_MARKS
-
-
-def _category(status: str, stopped: bool, full: bool) -> int:
+def _category(status: str, tests: str, full: bool) -> int:
     """The category of one submission, an index into ``CATEGORIES``."""
     named = {"no_code": "no program", "bad_diff": "no program", "syntax_error": "compile", "constant": None}
     name = named.get(status, "load-time")  # an exception, a time-out or too much memory while loading
     if full and name is not None:
         name = "none"
     elif status == "graded":
-        name = "run-time" if stopped else "logical"
+        name = "logical" if set(tests).isdisjoint("ETM") else "run-time"
     return -1 if name is None else CATEGORIES.index(name)
 
 
@@ -196,8 +192,10 @@ class _Columns:
         covered = raw["covered"] > 0
         writes = covered & (raw["constant"] == 0)
         wrote = writes & (code >= 0)
-        alike, programs = self._texts()
-        trees, sizes = programs.trees, programs.sizes
+        programs = measured(self.texts)
+        # The entry after the last is what the index -1 (no text) finds.
+        alike, trees, shapes = (np.append(d, NO_TREE) for d in (programs.texts, programs.trees, programs.shapes))
+        sizes = {style: np.append(size, math.nan) for style, size in programs.sizes.items()}
         values = {"coverage": raw["covered"]}
 
         def put(name: str, mask: NDArray[np.bool_], column: NDArray[np.generic]) -> None:
@@ -235,7 +233,7 @@ class _Columns:
             raw["rollout"].astype(np.int64),
             raw["k"].astype(np.int64),
             {name: values[name] for name in STEP_MEASURES},
-            self._codes(writes, wrote, covered, alike, programs.shapes),
+            self._codes(writes, wrote, covered, alike, shapes),
             {
                 "grade": np.where(covered, raw["grade"], math.nan),
                 "student_grade": raw["student_grade"],
@@ -245,15 +243,6 @@ class _Columns:
                 **{f"student_{style}": np.where(covered, size[truth], math.nan) for style, size in sizes.items()},
             },
         )
-
-    def _texts(self) -> tuple[Codes, Programs]:
-        """Of each text: a number that equal texts share (``same_text``), and what the program looks like."""
-        equal = _Numbers()
-        alike = np.array([*(equal[trimmed(text)] for text in self.texts), -1], dtype=np.int64)
-        found = measured(self.texts)
-        # The entry after the last is what the index -1 (no text) finds.
-        sizes = {style: np.append(size, math.nan) for style, size in found.sizes.items()}
-        return alike, Programs(sizes, np.append(found.trees, NO_TREE), np.append(found.shapes, NO_TREE))
 
     def _codes(
         self,

@@ -51,21 +51,23 @@ def wholes_of(rollouts: Sequence[Rollout]) -> Wholes:
     grades are then looked up in the same method's rollouts from other starts: submission t + j is step j from start
     t. Other methods are not consulted, so that a figure never depends on which methods are evaluated together.
     """
-    known: dict[tuple[str, str, str, int], float] = {}
+    known: dict[tuple[str, str, str], dict[int, float]] = {}  # the grade of each submission of a trajectory
     lengths: dict[tuple[str, str, str], int] = {}
     for r in rollouts:
         at = r.method, r.student, r.assignment
+        theirs = known.setdefault(at, {})
         if r.previous_grade is not None:
-            known[(*at, r.start)] = r.previous_grade
-        known.update({(*at, r.start + step.k): step.student_grade for step in r.steps})
+            theirs[r.start] = r.previous_grade
+        theirs.update({r.start + step.k: step.student_grade for step in r.steps})
         lengths[at] = max(lengths.get(at, 0), r.start + r.truths)
     steps = max((r.truths for r in rollouts), default=1)
     grades = np.full((len(rollouts), steps), math.nan)
     rows = []
     for number, r in enumerate(rollouts):
-        for k in range(1, r.truths + 1):
-            grades[number, k - 1] = known.get((r.method, r.student, r.assignment, r.start + k), math.nan)
-        rows.append(_row(r, grades[number, : r.truths].tolist()))
+        theirs = known[r.method, r.student, r.assignment]
+        truths = [theirs.get(r.start + k, math.nan) for k in range(1, r.truths + 1)]
+        grades[number, : r.truths] = truths
+        rows.append(_row(r, truths))
     names = (*ROLLOUT_MEASURES, "solved_at", "student_solved_at", "observed")
     table = np.array(rows, dtype=np.float64).reshape(-1, len(names)).T
     return Wholes(

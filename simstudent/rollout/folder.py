@@ -25,6 +25,7 @@ from simstudent.runs import (
     read_json,
     read_lines,
     read_records,
+    uncollected,
     write_json,
     write_lines,
 )
@@ -40,7 +41,8 @@ def read_rollouts(folder: Path) -> list[Rollout]:
     """
     order = {name: number for number, name in enumerate(get_args(Method))}
     paths = sorted(folder.glob("*.jsonl"), key=lambda p: (order.get(p.stem, len(order)), p.stem))
-    found = [rollout for path in paths for rollout in read_records(path, Rollout.from_dict, "rollout")]
+    with uncollected():
+        found = [rollout for path in paths for rollout in read_records(path, Rollout.from_dict, "rollout")]
     if not found:
         raise SimstudentError(f"no rollouts in {folder} (expected <method>.jsonl files)")
     numbers = {path.stem: number for number, path in enumerate(paths)}
