@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from graders import Grade
 from simstudent.data import regrade
 from simstudent.data.load import Data
-from simstudent.data.records import Trajectory
+from simstudent.data.records import Assignment, Trajectory
 from simstudent.dialogue.earlier import earlier_work, told
 from simstudent.dialogue.encode import Encoder, Row, encode
 from simstudent.dialogue.serialize import Earlier, dialogues
@@ -25,12 +26,13 @@ Losses = Mapping[str, tuple[float, float]]
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """``resamples``: of the bootstrap over students."""
+    """``resamples``: of the bootstrap over students. ``grades``: by key, of the trajectories asked for so far."""
 
     trained: TrainedModel
     data: Data
     resamples: int
     say: Callable[[str], None]
+    grades: dict[str, tuple[Grade, ...]] = field(default_factory=dict)
 
     @property
     def seed(self) -> int:
@@ -48,21 +50,31 @@ class Bench:
         """
         recipe = self.trained.recipe
         assignments = regrade.limited(self.data.assignments, recipe.grader)
-        with regrade.open_pool(recipe.grader) as pool:
-            grades = regrade.regrade(held, assignments, pool)
-            if earlier is None:
-                everything = [t for side in self.data.sides.values() for t in side]
+        grades = self._graded(held, assignments)
+        if earlier is None and recipe.dialogue.history.assignments:
+            everything = [t for side in self.data.sides.values() for t in side]
+            with regrade.open_pool(recipe.grader) as pool:
                 earlier = earlier_work(held, everything, assignments, pool, recipe.dialogue)
-        made = encode(encoder or self.trained.encoder, dialogues(held, assignments, grades, recipe.dialogue, earlier))
+        made = encode(
+            encoder or self.trained.encoder, dialogues(held, assignments, grades, recipe.dialogue, earlier or {})
+        )
         return with_students(made, self.trained.students.roster, {t.key: t.student for t in held}).rows
 
     def history(self, held: Sequence[Trajectory]) -> dict[str, Earlier]:
         """Trajectories by their key as they stand in the context of a later one."""
         recipe = self.trained.recipe
         assignments = regrade.limited(self.data.assignments, recipe.grader)
-        with regrade.open_pool(recipe.grader) as pool:
-            grades = regrade.regrade(held, assignments, pool)
+        grades = self._graded(held, assignments)
         return {t.key: told(t, assignments[t.assignment], grades[t.key], recipe.dialogue) for t in held}
+
+    def _graded(
+        self, held: Sequence[Trajectory], assignments: Mapping[str, Assignment]
+    ) -> Mapping[str, tuple[Grade, ...]]:
+        """The grades of trajectories by key (and of others): each is graded once, however often it is asked for."""
+        if new := [t for t in held if t.key not in self.grades]:
+            with regrade.open_pool(self.trained.recipe.grader) as pool:
+                self.grades.update(regrade.regrade(new, assignments, pool))
+        return self.grades
 
     def compare(self, losses: Mapping[str, Losses], students: Mapping[str, str], reference: str) -> Compared:
         """Conditions side by side on the trajectories of which all score the same tokens. ``students`` by key."""

@@ -124,6 +124,24 @@ def test_losses_do_not_depend_on_the_batch(bench: Any) -> None:
     np.testing.assert_allclose(together, alone, rtol=1e-4)
 
 
+def test_a_trajectory_is_graded_once_however_often_it_is_shown(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from simstudent.data import regrade
+    from simstudent.data.load import prepare
+    from simstudent.evaluation.bench import Bench
+
+    graded: list[str] = []
+    whole = regrade.regrade
+    monkeypatch.setattr(
+        regrade, "regrade", lambda held, *rest: graded.extend(t.key for t in held) or whole(held, *rest)
+    )
+    held = Bench(bench, prepare(bench.recipe.data, 1), 100, lambda text: None)
+    first = held.data.sides["test"][:3]
+    shown = [held.history(first[:k]) for k in (1, 2, 3, 2)]
+    assert graded == [t.key for t in first]
+    assert [list(of) for of in shown] == [[t.key for t in first[:k]] for k in (1, 2, 3, 2)]
+    assert shown[3] == shown[1]
+
+
 @pytest.mark.slow
 def test_a_run_answers_both_questions(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from simstudent.cli import main
