@@ -20,7 +20,7 @@ from simstudent.training import unsloth
 from simstudent.training.checks import check
 from simstudent.training.examples import Examples, examples
 from simstudent.training.pairs import PairRow, PairSet, encode_pairs, pairs_of, summary
-from simstudent.training.ranks import once, quiet, world_size
+from simstudent.training.ranks import once, quiet, same_order, world_size
 from simstudent.training.settings import shared_settings, steps_of, validated_settings
 from simstudent.training.sharded import exact_sums
 from simstudent.training.stages import begin, finish, identity, prepared, sft_run, unfinished_run
@@ -188,7 +188,7 @@ def _train(
         "precompute_ref_log_probs": d.reference == "precomputed",
         "gradient_checkpointing": policy.checkpointing,
     }
-    trainer = dpo_trainer()(
+    trainer = same_order(dpo_trainer())(
         model=policy.model,
         args=trl.DPOConfig(**{**settings, **d.trainer}),
         train_dataset=dataset_of(pairs["train"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -44,6 +44,23 @@ def once(make: Callable[[], T]) -> T:
     if isinstance(told[1], Exception):
         raise told[1]
     return told[0]  # type: ignore[return-value]
+
+
+def same_order(trainer: Any) -> Any:
+    """The trainer's class with rows of like length put together by whole steps, however many processes share a step.
+
+    transformers puts them together by what one process takes of a step, so that two processes got other steps than one.
+    """
+    from transformers.trainer_pt_utils import LengthGroupedSampler
+
+    class SameOrder(trainer):  # type: ignore[misc]
+        def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+            sampler = super()._get_train_sampler(*args, **kwargs)
+            if isinstance(sampler, LengthGroupedSampler):
+                sampler.batch_size *= self.args.world_size
+            return sampler
+
+    return SameOrder
 
 
 def free_port() -> None:

@@ -28,7 +28,7 @@ from simstudent.training.checks import check
 from simstudent.training.examples import Held, examples
 from simstudent.training.focus import focused
 from simstudent.training.packing import Collator, packed
-from simstudent.training.ranks import is_main, once, quiet, world_size
+from simstudent.training.ranks import is_main, once, quiet, same_order, world_size
 from simstudent.training.settings import shared_settings, steps_of, validated_settings
 from simstudent.training.sharded import exact_sums
 from simstudent.training.stages import begin, finish, prepared, unfinished_run
@@ -191,7 +191,7 @@ def _train(
         say(f"Going on from {checkpoint.name}")
     steps = steps_of(len(train), s.batch_size, s.epochs)
     collator = collator_of(recipe, rows.encoder.tokenizer, policy.attention)
-    trainer = SFTTrainer(
+    trainer = same_order(SFTTrainer)(
         model=policy.model,
         args=_settings(recipe, run, policy, collator, steps),
         train_dataset=Dataset.from_list(train),
