@@ -158,7 +158,7 @@ class RolloutSection(Section):
     """The smallest number of the student's own submissions given as history (the paper: 3)."""
     limit: int | None = Field(None, ge=1)
     """Simulate only this many starts, drawn by a seeded hash."""
-    temperature: Temperature | tuple[Temperature, ...] = 0.0
+    temperature: Temperature | Annotated[tuple[Temperature, ...], Field(min_length=1)] = 0.0
     """0 is greedy. Of several, each is a method of its own, such as sft@0.7."""
     top_p: float = Field(1.0, gt=0, le=1)
     samples: int = Field(1, ge=1)
@@ -216,6 +216,12 @@ def recipe_from_dict(raw: dict[str, Any]) -> Recipe:
     return Recipe.model_validate(raw, context={"folder": Path()})
 
 
+def read_resolved(path: Path) -> Recipe:
+    """The recipe that a run folder keeps. Raises SimstudentError like `load_recipe`; TRL's keys were checked before."""
+    raw, lines = parse_yaml(path.read_text(encoding="utf-8"), path)
+    return _validated(raw, lines, path, trainers=False)
+
+
 def load_recipe(path: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:
     """The recipe in a YAML file. ``overrides`` are dotted keys (``rollout.steps``) set over the file's.
 
@@ -241,14 +247,14 @@ def _set(raw: dict[str, Any], keys: list[str], value: object) -> None:
     raw[keys[-1]] = value
 
 
-def _validated(raw: dict[str, Any], lines: Lines, path: Path) -> Recipe:
+def _validated(raw: dict[str, Any], lines: Lines, path: Path, *, trainers: bool = True) -> Recipe:
     problems: list[str] = []
     recipe: Recipe | None = None
     try:
         recipe = Recipe.model_validate(raw, context={"folder": path.resolve().parent})
     except ValidationError as error:
         problems = describe(error, Recipe, lines)
-    for stage in ("sft", "dpo", "dapo"):
+    for stage in ("sft", "dpo", "dapo") if trainers else ():
         section = raw.get(stage)
         trainer = section.get("trainer") if isinstance(section, dict) else None
         if isinstance(trainer, dict) and trainer:

@@ -13,6 +13,18 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from simstudent.errors import SimstudentError
+from simstudent.recipe_words import (
+    allowed,
+    annotation_of,
+    choices,
+    given,
+    is_section,
+    is_tagged,
+    is_text,
+    members,
+    plain,
+    tags,
+)
 
 Keys = tuple[str | int, ...]
 
@@ -85,61 +97,94 @@ def closest(word: str, options: Iterable[str]) -> str:
     return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(options)}"
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where pydantic found a mistake: the keys of the file that lead there, and the type of what may stand there.
+
+    ``section``: the section that the last key belongs to. ``union`` and ``choice``: keys and type of the outermost
+    place on the way that takes several kinds of values, each of which pydantic tried in vain.
+    """
+
+    keys: Keys
+    type: Any
+    section: Any
+    union: Keys | None
+    choice: Any
+
+
 def describe(error: ValidationError, model: type[BaseModel], lines: Lines) -> list[str]:
     """One message per mistake, in the order of the file."""
-    found = []
+    found: list[tuple[Keys, str]] = []
+    tried: dict[Keys, list[tuple[Place, Any]]] = {}
     for item in error.errors():
-        keys = _file_keys(item)
-        found.append((lines.of.get(keys, 10**9), lines.at(keys) + _message(item, model)))
-    return [text for _, text in sorted(found, key=lambda pair: pair[0])]
+        place = _place(item["loc"], model)
+        if place.union is not None:
+            tried.setdefault(place.union, []).append((place, item))
+        else:
+            tag = item["type"] in ("union_tag_invalid", "union_tag_not_found")
+            found.append(((*place.keys, "kind") if tag else place.keys, _message(item, place)))
+    for keys, items in tried.items():
+        # Of a value of the right kind, what is wrong inside of it is the mistake; else, that it is of no right kind.
+        inside = [(place.keys, _message(item, place)) for place, item in items if place.keys != keys]
+        (first, item), *_ = items
+        found += inside or [(keys, _not_allowed(item["input"], first.choice))]
+    found.sort(key=lambda pair: lines.of.get(pair[0], 10**9))
+    return [lines.at(keys) + text for keys, text in found]
 
 
-def _file_keys(item: Any) -> Keys:
-    """Where the mistake stands in the file: pydantic's location less the tags it adds for unions."""
-    loc: Keys = item["loc"]
+def _place(loc: Keys, model: type[BaseModel]) -> Place:
+    """Pydantic's location without the tags that it adds for the kinds of a union."""
+    here: Any = model
+    section, union, choice = None, None, None
     keys: Keys = ()
-    for before, key in zip(("", *loc), loc, strict=False):
-        is_tag = before == "source" and key in SOURCE_KINDS
-        is_member = isinstance(before, int) and (key == "str" or str(key).startswith("dict["))
-        if not is_tag and not is_member:
-            keys = (*keys, key)
-    return (*keys, "kind") if item["type"] in ("union_tag_invalid", "union_tag_not_found") else keys
+    for key in loc:
+        kinds = members(here)
+        if len(kinds) > 1:
+            if union is None and not is_tagged(kinds):
+                union, choice = keys, here
+            here = _named(kinds, str(key))
+            continue
+        kind, keys, section = plain(kinds[0]), (*keys, key), None
+        if is_section(kind):
+            section, field = kind, kind.model_fields.get(str(key))
+            here = object if field is None else annotation_of(field)
+        else:  # an entry of a list, or a value of a mapping
+            inner = typing.get_args(kind) or (object,)
+            here = inner[-1] if typing.get_origin(kind) is dict else inner[0]
+    return Place(keys, here, section, union, choice)
 
 
-def _message(item: Any, model: type[BaseModel]) -> str:
-    kind, given = item["type"], item.get("input")
+def _named(kinds: list[Any], tag: str) -> Any:
+    """The kind of a union that pydantic calls so."""
+    if is_tagged(kinds):
+        return next((kind for kind in kinds if tag in tags(kind)), object)
+    names = [getattr(typing.get_origin(plain(kind)) or plain(kind), "__name__", "literal") for kind in kinds]
+    fits = [kind for kind, name in zip(kinds, names, strict=True) if tag.removeprefix("constrained-").startswith(name)]
+    return fits[0] if fits else object
+
+
+def _message(item: Any, place: Place) -> str:
+    kind, value = item["type"], item.get("input")
     if kind == "extra_forbidden":
-        return f"unknown key; {closest(str(item['loc'][-1]), _fields(model, item['loc'][:-1]))}"
+        return f"unknown key; {closest(str(place.keys[-1]), place.section.model_fields)}"
     if kind == "missing":
         return "missing; this key is required"
-    if kind in ("literal_error", "union_tag_invalid"):
-        expected = item["ctx"].get("expected") or item["ctx"]["expected_tags"]
-        options = [o.strip().strip("'") for o in expected.replace(" or ", ", ").split(",")]
-        word = item["ctx"].get("tag", given)
-        return f"{word!r} is not one of the choices; {closest(str(word), options)}"
+    if kind == "union_tag_invalid":
+        return f"{given(item['ctx']['tag'])} is not one of the choices; {closest(item['ctx']['tag'], SOURCE_KINDS)}"
     if kind == "union_tag_not_found":
         return f"missing; known: {', '.join(SOURCE_KINDS)}"
-    message = item["msg"].removeprefix("Value error, ")
-    return f"{message[0].lower()}{message[1:]} (given: {given!r})" if not isinstance(given, dict) else message
+    if kind in ("value_error", "assertion_error"):
+        message = item["msg"].partition(", ")[2]  # "Value error, "
+        shown = "" if isinstance(value, dict) else f" (given: {given(value)})"
+        return f"{message[0].lower()}{message[1:]}{shown}"
+    return _not_allowed(value, place.type)
 
 
-def _fields(model: type[BaseModel], loc: Keys) -> list[str]:
-    """Field names of the section at ``loc``."""
-    here: Any = model
-    for key in loc:
-        if isinstance(here, type) and issubclass(here, BaseModel) and key in here.model_fields:
-            here = here.model_fields[str(key)].annotation
-        else:
-            here = _member(here, str(key))
-    return list(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else []
-
-
-def _member(annotation: Any, tag: str) -> Any:
-    """The member of a tagged union that ``tag`` names."""
-    for member in typing.get_args(annotation):
-        for option in (member, *typing.get_args(member)):
-            if isinstance(option, type) and issubclass(option, BaseModel):
-                kind = option.model_fields.get("kind")
-                if kind is not None and tag in typing.get_args(kind.annotation):
-                    return option
-    return annotation
+def _not_allowed(value: Any, annotation: Any) -> str:
+    """What was given and what is allowed. A word that is nearly one of the choices is taken for a slip."""
+    words = choices(annotation)
+    if isinstance(value, str) and difflib.get_close_matches(value, words, n=1, cutoff=0.6):
+        return f"{given(value)} is not one of the choices; {closest(value, words)}"
+    quoted = is_text(annotation) and not isinstance(value, str | list | dict | None)
+    hint = f' (as a text: "{value}")' if quoted else ""
+    return f"{given(value)} is not allowed; give {allowed(annotation)}{hint}"

@@ -18,11 +18,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from simstudent import __version__
 from simstudent.errors import SimstudentError
-from simstudent.recipe import Recipe, dump_yaml, recipe_from_dict
+from simstudent.recipe import Recipe, dump_yaml, read_resolved
 
 R = TypeVar("R")
 
@@ -182,7 +180,7 @@ def read_recipe(run: Path) -> Recipe:
     path = run / "recipe.yaml"
     if not path.is_file():
         raise SimstudentError(f"{run} is not a run folder: it has no recipe.yaml")
-    return recipe_from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return read_resolved(path)
 
 
 def read_manifest(run: Path) -> dict[str, Any]:

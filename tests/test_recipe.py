@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from simstudent.cli import main
 from simstudent.errors import SimstudentError
 from simstudent.recipe import dump_yaml, load_recipe, recipe_from_dict
+from simstudent.runs import read_recipe
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml"))
 
@@ -86,6 +89,67 @@ def test_wrong_recipes_are_explained(text: str, message: str, tmp_path: Path) ->
     with pytest.raises(SimstudentError) as caught:
         load_recipe(written(tmp_path, text))
     assert message in str(caught.value)
+
+
+LORA = "give a mapping of r, alpha, dropout, target, or null"
+GPUS = "give a whole number of at least 1, or auto"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("sft.lora", "5", f"sft.lora: 5 is not allowed; {LORA}"),
+        ("sft.lora", "yes", f"sft.lora: true is not allowed; {LORA}"),
+        ("sft.lora", "{rank: 8}", "sft.lora.rank: unknown key; known: r, alpha, dropout, target"),
+        ("sft.lora", "{alpha: big}", "sft.lora.alpha: 'big' is not allowed; give a whole number of at least 1"),
+        ("data.split", "random", "data.split: 'random' is not allowed; give a mapping of by, test, validation, seed, "),
+        ("data.split", "{test: 1.5}", "split.test: 1.5 is not allowed; give a number greater than 0 and less than 1"),
+        ("data.source", "course", "data.source: 'course' is not allowed; give a mapping with kind (table, "),
+        ("rollout.gpus", "all", f"rollout.gpus: 'all' is not allowed; {GPUS}"),
+        ("rollout.gpus", "0", f"rollout.gpus: 0 is not allowed; {GPUS}"),
+        ("rollout.gpus", "auot", "rollout.gpus: 'auot' is not one of the choices; did you mean 'auto'?"),
+        ("rollout.split", "tset", "rollout.split: 'tset' is not one of the choices; did you mean 'test'?"),
+        ("rollout.temperature", "hot", "temperature: 'hot' is not allowed; give a number of at least 0, or a list of"),
+        ("rollout.temperature", "[0, hot]", "temperature.1: 'hot' is not allowed; give a number of at least 0"),
+        ("rollout.temperature", "[]", "rollout.temperature: [] is not allowed; give a number of at least 0, or"),
+        (
+            "rollout.methods",
+            "base",
+            "methods: 'base' is not allowed; give a list (each entry: one of base, base-f",
+        ),
+        ("grader.workers", "0", "grader.workers: 0 is not allowed; give a whole number of at least 1, or null"),
+        ("model.revision", "3", 'model.revision: 3 is not allowed; give a text, or null (as a text: "3")'),
+        ("dialogue.give_up", "maybe", "dialogue.give_up: 'maybe' is not allowed; give true or false"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told_with_what_is_allowed(
+    key: str, value: str, message: str, tmp_path: Path
+) -> None:
+    """One mistake with its line, in words of the recipe: nothing of pydantic's."""
+    raw = yaml.safe_load(GOOD)
+    *sections, name = key.split(".")
+    here = raw
+    for section in sections:
+        here = here.setdefault(section, {})
+    here[name] = yaml.safe_load(value)
+    path = written(tmp_path, yaml.safe_dump(raw))
+    with pytest.raises(SimstudentError) as caught:
+        load_recipe(path)
+    title, *told = str(caught.value).splitlines()
+    assert title == f"{path}: 1 mistake"
+    assert len(told) == 1
+    assert re.match(r"  line \d+: ", told[0])
+    assert message in told[0]
+    for word in ("valid", "instance", "Section", "tuple", "dict", "constrained", "literal", "Input", "input"):
+        assert word not in told[0].replace("validation", "")
+
+
+def test_a_damaged_recipe_of_a_run_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD + "sft: {lora: 5}\n")
+    with pytest.raises(
+        SimstudentError, match=re.escape(str(path)) + r": 1 mistake\n  line 6: sft.lora: 5 is not allowed"
+    ):
+        read_recipe(tmp_path)
 
 
 def test_a_missing_recipe_is_an_error_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
