@@ -40,6 +40,8 @@ def to_markdown(states: Sequence[Probe], vectors: Sequence[VectorProbe], *, by: 
         text += ["## What the students' vectors say of them (Pearson's r over students)\n"]
         rows = [[v.property, v.kind, shown(v.value), shown(v.control), str(v.value.pairs)] for v in vectors]
         text += [table(["property", "probe", "r", "shuffled vectors", "students"], rows), ""]
+        text.append("Without information r tends below 0, as each fold is predicted from the others' mean: compare")
+        text.append("with the shuffled vectors. So many figures hold some that stand out by chance.\n")
     text.append("Brackets: 95 % intervals by bootstrap over students.")
     return "\n".join(text) + "\n"
 

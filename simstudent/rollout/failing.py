@@ -119,21 +119,24 @@ def failing_starts(
 ) -> list[Failing]:
     """One failing submission of each trajectory, not the last, drawn by a seeded hash, times ``rollout.samples``.
 
-    Trajectories that were cut before their end are left out, and with vectors those of students without one; how many
-    is said. Raises SimstudentError when that leaves none.
+    Trajectories that were cut before their end or that nothing can judge are left out, and with vectors those of
+    students without one; how many is said. Raises SimstudentError when that leaves none.
     """
     r = recipe.rollout
     everybody = [t for t in data.held(r.split) if len(t.submissions) > 1]
     whole = [t for t in everybody if "censored" not in t.submissions[-1].more]
-    held = [t for t in whole if roster is None or t.student in roster.numbers]
-    cut, unknown = len(everybody) - len(whole), len(whole) - len(held)
-    told = f"{cut} were cut before their end, {unknown} of students without a vector"
+    known = [t for t in whole if roster is None or t.student in roster.numbers]
+    assignments = regrade.limited(data.assignments, recipe.grader)
+    judged = {t.assignment: judge for t in known if (judge := gradable(assignments[t.assignment])) is not None}
+    held = [t for t in known if t.assignment in judged]
+    told = (
+        f"{len(everybody) - len(whole)} were cut before their end, {len(whole) - len(known)} of students without a "
+        f"vector, {len(known) - len(held)} at assignments without tests"
+    )
     if not held:
         raise SimstudentError(f"no {r.split} trajectory to recover in: {told}. Name another side or cell (--split)")
     if len(held) < len(everybody):
         say(f"Left out: {told}")
-    assignments = regrade.limited(data.assignments, recipe.grader)
-    judged = {name: gradable(assignments[name]) for name in {t.assignment for t in held}}
     problems = {name: a.problem for name, a in judged.items() if a.problem is not None}
     grades = regrade.regrade(held, judged, pool)
     everything = [t for side in data.sides.values() for t in side]
@@ -158,10 +161,10 @@ def failing_starts(
     return [replace(f, sample=n) for f in found for n in range(r.samples)]
 
 
-def gradable(assignment: Assignment) -> Assignment:
-    """The assignment with something to judge by: its tests or, of a Pencil Code program, whether it runs."""
+def gradable(assignment: Assignment) -> Assignment | None:
+    """The assignment with something to judge by: its tests or, of a Pencil Code program, whether it runs. Else None."""
     if assignment.problem is not None:
         return assignment
     if assignment.language not in ("coffeescript", "javascript"):
-        raise SimstudentError(f"assignment {assignment.id} has no tests: nothing tells whether a program recovers")
+        return None
     return replace(assignment, problem=Problem(assignment.id, language="pencilcode"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,21 @@ def test_students_without_vectors_are_named_when_nobody_is_left() -> None:
     data = prepare(recipe.data, recipe.seed)
     with Pool(1) as pool, pytest.raises(SimstudentError, match="of students without a vector"):
         failing_starts(recipe, data, pool, Roster.of(["somebody else"]), quiet)
+
+
+def test_assignments_without_tests_are_left_out_and_counted() -> None:
+    recipe = load_recipe(RECIPES / "demo.yaml", {"model.id": "nowhere"})
+    data = prepare(recipe.data, recipe.seed)
+    untested = data.held(recipe.rollout.split)[0].assignment
+    fewer = {name: replace(a, problem=None) if name == untested else a for name, a in data.assignments.items()}
+    said: list[str] = []
+    with Pool(1) as pool:
+        starts = failing_starts(recipe, replace(data, assignments=fewer), pool, None, said.append)
+    assert starts
+    assert untested not in {s.assignment.id for s in starts}
+    count = sum(t.assignment == untested and len(t.submissions) > 1 for t in data.held(recipe.rollout.split))
+    assert count > 0
+    assert f"{count} at assignments without tests" in said[0]
 
 
 def test_conditions_and_their_tokens() -> None:
