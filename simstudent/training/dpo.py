@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +21,7 @@ from simstudent.training import unsloth
 from simstudent.training.checks import check
 from simstudent.training.examples import Examples, examples
 from simstudent.training.pairs import PairRow, PairSet, encode_pairs, pairs_of, summary
-from simstudent.training.ranks import once, quiet, same_order, world_size
+from simstudent.training.ranks import is_main, once, quiet, same_order, world_size
 from simstudent.training.settings import shared_settings, steps_of, validated_settings
 from simstudent.training.sharded import exact_sums
 from simstudent.training.stages import begin, finish, identity, prepared, sft_run, unfinished_run
@@ -140,6 +141,18 @@ def dataset_of(pairs: PairSet) -> Any:
     )
 
 
+def shared_dataset(dataset: Any, folder: Path) -> Any:
+    """The same rows for all processes, from one file: TRL puts the reference's log-probabilities beside it for all."""
+    from datasets import load_from_disk
+
+    def write() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        dataset.save_to_disk(str(folder))
+
+    once(write)
+    return load_from_disk(str(folder))
+
+
 def _tokens(row: PairRow) -> int:
     """The pair's tokens, prompt and longer side: rows of a batch are padded to its longest."""
     return len(row.prompt) + max(len(row.chosen), len(row.rejected))
@@ -188,11 +201,15 @@ def _train(
         "precompute_ref_log_probs": d.reference == "precomputed",
         "gradient_checkpointing": policy.checkpointing,
     }
+    rows = {side: dataset_of(found) for side, found in pairs.items()}
+    together = run / "reference"
+    if world_size() > 1 and d.reference == "precomputed":
+        rows = {side: shared_dataset(dataset, together / side) for side, dataset in rows.items()}
     trainer = same_order(dpo_trainer())(
         model=policy.model,
         args=trl.DPOConfig(**{**settings, **d.trainer}),
-        train_dataset=dataset_of(pairs["train"]),
-        eval_dataset=dataset_of(pairs["validation"]),
+        train_dataset=rows["train"],
+        eval_dataset=rows["validation"],
         processing_class=made.encoder.tokenizer,
         callbacks=[
             Progress(
@@ -205,3 +222,5 @@ def _train(
     exact_sums(trainer)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     finish(trainer, run, say, lambda: outcome(trainer, policy), max_minutes)
+    if is_main():
+        shutil.rmtree(together, ignore_errors=True)

@@ -34,10 +34,10 @@ def refused(recipe: Recipe, stage: str) -> list[str]:
     if stage != "dapo" and getattr(recipe, stage).backend == "unsloth":
         found.append(f"unsloth does not train a model in pieces: set {stage}.backend: plain, or use ddp.yaml")
     if recipe.model.quantization == "nf4":
-        # Stored as uint8 they stay whole on each GPU. Stored as bfloat16 they come to harm: a code that reads as NaN is
-        # replaced by another (bitsandbytes issue 1945).
+        # Stored as uint8 they stay whole on each GPU. Stored as bfloat16 they can come to harm: codes that read as NaN
+        # are reported to be replaced by others (bitsandbytes issue 1945, open).
         found.append(
-            "NF4 weights cannot be taken to pieces: set model.quantization: none (FSDP2 shares out the bfloat16 "
+            "NF4 weights are not safe in pieces: set model.quantization: none (FSDP2 shares out the bfloat16 "
             "base), or keep NF4 and use recipes/accelerate/ddp.yaml"
         )
     if _setting("FSDP_VERSION", "1") != "2":

@@ -48,6 +48,12 @@ def whole(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train("sft", recipe, tmp_path_factory.mktemp("whole"))
 
 
+@pytest.fixture(scope="module")
+def preferred(recipe: Path, whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a DPO run that nothing interrupted."""
+    return train("dpo", recipe, tmp_path_factory.mktemp("preferred"), "--from", str(whole))
+
+
 def start(stage: str, recipe: Path, root: Path, *more: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
     if "tests.training.fsdp_on_cpu" not in launcher:
         launcher = (*launcher, "-m", "simstudent")
@@ -102,16 +108,13 @@ def test_killed_at_any_step_and_resumed_is_as_if_nothing_had_been(
     assert_same_adapter(run, whole, 0.0)
 
 
-def test_dpo_killed_and_resumed(recipe: Path, whole: Path, tmp_path: Path) -> None:
-    sft = ("--from", str(whole))
-    one = train("dpo", recipe, tmp_path / "whole", *sft)
-    (tmp_path / "cut").mkdir()
-    copy = tmp_path / "cut" / whole.name
+def test_dpo_killed_and_resumed(recipe: Path, whole: Path, preferred: Path, tmp_path: Path) -> None:
+    copy = tmp_path / whole.name
     copy.symlink_to(whole)
-    run = kill_at("dpo", recipe, tmp_path / "cut", 3, {copy})
-    assert start("dpo", recipe, tmp_path / "cut", "--resume").wait(timeout=120) == 0
-    assert curve(run) == curve(one)
-    assert_same_adapter(run, one, 0.0)
+    run = kill_at("dpo", recipe, tmp_path, 3, {copy})
+    assert start("dpo", recipe, tmp_path, "--resume").wait(timeout=120) == 0
+    assert curve(run) == curve(preferred)
+    assert_same_adapter(run, preferred, 0.0)
 
 
 def launcher(config: str, folder: Path) -> tuple[str, ...]:
@@ -143,6 +146,14 @@ def test_two_processes_learn_as_one_does(recipe: Path, whole: Path, tmp_path: Pa
     run = train("sft", recipe, tmp_path, launcher=launcher("ddp", tmp_path))
     assert_same_training(run, whole, 1e-4)
     assert_same_adapter(run, whole, 1e-4)
+
+
+def test_two_processes_prefer_as_one_does(recipe: Path, whole: Path, preferred: Path, tmp_path: Path) -> None:
+    """The reference's log-probabilities, computed ahead by both, are there for both."""
+    run = train("dpo", recipe, tmp_path, "--from", str(whole), launcher=launcher("ddp", tmp_path))
+    assert_same_training(run, preferred, 1e-4)
+    assert_same_adapter(run, preferred, 1e-4)
+    assert not (run / "reference").exists()
 
 
 def test_a_model_in_pieces_is_saved_resumed_and_learns_as_a_whole_one_does(
