@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simstudent.data import dataset
+from simstudent.data.parquet import Rows
 from simstudent.data.pieces import Piece, merged
 from simstudent.data.records import Trajectory
 from simstudent.data.rows import Skips
@@ -95,7 +96,7 @@ def _part(folder: Path, stage: Path, number: int, split: Sequence[int]) -> dict[
 
     path, unit = folder / f"part-{number:06}.parquet", _file(stage, number)
     if len(split):
-        with dataset.Rows(path, dataset.schema()) as file:
+        with Rows(path, dataset.schema()) as file:
             for batch, rows in _groups(unit):
                 file.add_batch(batch.filter(pc.invert(pc.is_in(rows, value_set=_array(split)))))
     else:

@@ -28,6 +28,7 @@ from simstudent.data import dataset, gather
 from simstudent.data.columns import Traces
 from simstudent.data.dataset import STAGE
 from simstudent.data.load import open_log
+from simstudent.data.parquet import Rows
 from simstudent.data.pieces import Piece, differing, merge
 from simstudent.data.privacy import PrivacySection, Veil, fingerprint, key, veil
 from simstudent.data.records import Assignment
@@ -214,8 +215,8 @@ def read_unit(source: LogSource, privacy: PrivacySection, unit: Unit, stage: Pat
     known = reader.assignments(source)
     described = dict(known)
     with (
-        dataset.Rows(stage / f"unit-{number:06}.parquet", dataset.schema()) as file,
-        dataset.Rows(stage / f"unit-{number:06}.keys.parquet", gather.key_schema()) as keys,
+        Rows(stage / f"unit-{number:06}.parquet", dataset.schema()) as file,
+        Rows(stage / f"unit-{number:06}.keys.parquet", gather.key_schema()) as keys,
     ):
         for found in read(source, unit, known, skips):
             add = _add_traces if isinstance(found, Traces) else _add_piece
@@ -233,7 +234,7 @@ def read_unit(source: LogSource, privacy: PrivacySection, unit: Unit, stage: Pat
     write_json(stage / f"unit-{number:06}.json", facts)
 
 
-def _add_piece(file: dataset.Rows, keys: dataset.Rows, piece: Piece, cover: Veil, kind: str) -> None:
+def _add_piece(file: Rows, keys: Rows, piece: Piece, cover: Veil, kind: str) -> None:
     """A piece as a row of both files. Their row groups end together."""
     piece = cover(piece)
     row, ready = _row(piece, kind)
@@ -244,7 +245,7 @@ def _add_piece(file: dataset.Rows, keys: dataset.Rows, piece: Piece, cover: Veil
         keys.flush()
 
 
-def _add_traces(file: dataset.Rows, keys: dataset.Rows, traces: Traces, cover: Veil, kind: str) -> None:
+def _add_traces(file: Rows, keys: Rows, traces: Traces, cover: Veil, kind: str) -> None:
     """The same for many at once, in row groups that end where they would one by one."""
     students = cover.students(traces.students)
     rows, keyed = traces.rows(students, kind), traces.keys(students)

@@ -150,7 +150,7 @@ class Encoder:
 
     def size(self, work: Earlier) -> int:
         """Tokens that earlier work takes of the window."""
-        return sum(len(self._content(text)) for text in (work.title, *work.states))
+        return sum(len(self._content(text)) for text in work.texts)
 
     def _latest(self, earlier: Sequence[Earlier]) -> list[str]:
         """The texts of earlier work that fit into its room: whole statements, and of each the latest programs."""
@@ -289,16 +289,9 @@ class Encoder:
         if self.template.system_role or d.earlier:
             yield from (d.system, d.opening)
         for work in d.earlier:
-            yield work.title
-            yield from work.states
+            yield from work.texts
         for turn in d.turns:
-            yield turn.answer
-            if turn.reaction is not None:
-                yield turn.reaction
-            if turn.header:
-                yield turn.header
-            if turn.whole is not None:
-                yield turn.whole
+            yield from turn.texts
 
 
 def _segments(head: list[Segment], view: View, first: int, targets: Sequence[int]) -> list[Segment]:

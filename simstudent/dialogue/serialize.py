@@ -72,6 +72,11 @@ class Turn:
     def has_program(self) -> bool:
         return self.kind in ("program", "hint")
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What is written in it, each tokenised by itself."""
+        return tuple(text for text in (self.header, self.answer, self.whole, self.reaction) if text)
+
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
@@ -79,6 +84,10 @@ class Earlier:
 
     title: str
     states: tuple[str, ...]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return (self.title, *self.states)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from simstudent.rollout.folder import read_assignments, read_rollouts
 from simstudent.rollout.newcomers import check_newcomers, roll_out, sample_traces
 from simstudent.runs import read_json, read_recipe, write_json
 from simstudent.training.adapt import Learning
-from simstudent.training.best import free_device
+from simstudent.training.models import free_device
 from simstudent.training.scoring import load_trained
 
 ROLLOUTS, TRACES = "rollouts.json", "traces"

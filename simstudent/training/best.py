@@ -5,13 +5,13 @@ Validation loss falls while a model learns to copy; skill (evaluation/metrics.py
 
 from __future__ import annotations
 
-import gc
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simstudent.runs import write_json
+from simstudent.training.models import free_device
 
 if TYPE_CHECKING:
     from simstudent.recipe import Recipe
@@ -56,12 +56,3 @@ def keep_most_skilful(recipe: Recipe, run: Path, say: Callable[[str], None]) -> 
         if folder not in (best, folders[-1]):
             shutil.rmtree(folder)
     return best
-
-
-def free_device() -> None:
-    """Let go of the trainer's memory: the rollout engine needs it."""
-    gc.collect()
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -7,7 +7,6 @@ dialogues: a merge rounds every weight to 8 significant bits, which can swallow 
 
 from __future__ import annotations
 
-import gc
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -209,9 +208,7 @@ def _merged(
     recipe: Recipe, adapter: Path, stop_ids: Sequence[int], probes: Sequence[Probe], folder: Path, same_ids: int
 ) -> Agreement:
     """Merge, save, load again, compare."""
-    import torch
-
-    from simstudent.training.models import best_device, load_model, with_adapter
+    from simstudent.training.models import best_device, free_device, load_model, with_adapter
 
     device = best_device()
     base = load_model(recipe.model.id, revision=recipe.model.revision, device=device)
@@ -224,9 +221,7 @@ def _merged(
     merged.config.eos_token_id = list(stop_ids)
     merged.save_pretrained(folder)
     del base, tuned, merged
-    gc.collect()
-    if device == "cuda":
-        torch.cuda.empty_cache()
+    free_device()
     largest = alike = divergence = 0.0
     for a, b in zip(wanted, _logits(load_model(str(folder), device=device), probes), strict=True):
         a = a.to(b)

@@ -8,7 +8,6 @@ turns before it, and only the new turn is computed. Requests that can use them g
 from __future__ import annotations
 
 import asyncio
-import gc
 import heapq
 import queue
 import random
@@ -25,7 +24,7 @@ from simstudent.rollout.engine import Completion, EngineError, Sampling
 from simstudent.rollout.engines import Counters
 from simstudent.rollout.engines.prefixes import Prefixes, blocks_of
 from simstudent.rollout.engines.rows import Rows, choose, new_rows
-from simstudent.training.models import best_device, fastest_dtype, load_model, resolve_model
+from simstudent.training.models import best_device, fastest_dtype, free_device, load_model, resolve_model
 from simstudent.training.students import FIRST, Students, attach, check_size, students_beside, unknown_student
 
 
@@ -108,7 +107,7 @@ class TransformersEngine:
         self._fail_all("the engine was closed")
         self._model = self._tuned = self._rows = None
         self._prefixes.clear()
-        _free_memory()
+        free_device()
 
     async def generate(self, ids: Sequence[int], sampling: Sampling, *, seed: int, adapter: str | None) -> Completion:
         """See ``Engine.generate``."""
@@ -321,7 +320,7 @@ class TransformersEngine:
     def _new_rows(self) -> None:
         self._active = []
         self._rows = None
-        _free_memory()
+        free_device()
         self._rows = new_rows(self._model, self._limit)
 
     def _finish(self, request: _Request, result: Completion | Exception) -> None:
@@ -343,11 +342,3 @@ class TransformersEngine:
         self._broken = reason
         for request in list(self._pending):
             self._deliver(request, EngineError(reason))
-
-
-def _free_memory() -> None:
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
