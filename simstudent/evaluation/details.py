@@ -37,17 +37,18 @@ def population_cells(found: Realism) -> list[str]:
 def realism(figures: Figures) -> Section:
     """A row a method and population."""
     rows = [
-        [method.method, name, *population_cells(found)]
+        [method.method, name, *population_cells(found), _optional(found.single)]
         for method in figures.methods
         for name, found in method.realism.items()
     ]
-    headings = ("method", *POPULATION_HEADINGS)
+    headings = ("method", *POPULATION_HEADINGS, "one program")
     reading = (
         "Distance: all simulated steps (or rollouts) to the students' on the same steps. Half to half: the simulations "
         "of one random half of the students to the real submissions of the other half. Noise floor: the real "
         "submissions of one half to those of the other, mean over random halvings, and what 95 % of them stay under. "
         "Told apart: half to half is above that. Compare half to half with the floor, not the distance: with fewer "
-        "students all distances are larger."
+        "students all distances are larger. One program: half to half of a generator that hands in a single real "
+        "program for each assignment, the one that covers most."
     )
     return section("populations", "All distances of the populations", headings, rows, reading)
 

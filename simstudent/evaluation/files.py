@@ -57,7 +57,7 @@ def _of_method(m: MethodFigures) -> Iterator[tuple[str, str, str, Estimate]]:
         yield from (("step", measure, str(k), figure) for k, figure in enumerate(curve, 1))
     for name, found in m.realism.items():
         yield "realism", name, f"distance ({found.kind})", found.distance
-        for part in ("simulated", "real", "halves", "floor", "floor_high"):
+        for part in ("simulated", "real", "halves", "floor", "floor_high", "single"):
             n = found.distance
             yield "realism", name, part, Estimate(getattr(found, part), n.pairs, n.students, None)
     for name, both in m.curves.items():

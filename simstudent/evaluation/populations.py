@@ -74,24 +74,25 @@ def populations(own: Evidence) -> dict[str, Population]:
 
 
 def diversities(own: Evidence) -> dict[str, Diversity]:
-    """Distinct programs (texts, shapes of syntax trees) among the first simulated steps, one sample of each start.
-
-    Only step 1: each real submission is then counted once, while later steps of neighbouring starts repeat it.
-    """
-    sample = np.array([unit[3] for unit in own.wholes.units], dtype=np.int64)[own.steps.rollout]
-    first = (own.steps.k == 1) & (sample == sample.min(initial=0))
-    found = {}
+    """Distinct programs (texts, shapes of syntax trees) among the first simulated steps, one sample of each start."""
+    first, found = first_steps(own), {}
     for name, code in (("distinct programs", "text"), ("distinct tree shapes", "shape")):
         simulated, real = own.steps.codes[code], own.steps.codes[f"student_{code}"]
         mask = first & (simulated >= 0) & (real >= 0)
         if mask.any():
-            assignment = _assignments(own)[own.steps.rollout][mask]
+            assignment = assignments(own)[own.steps.rollout][mask]
             sides = [
                 np.unique(np.stack([assignment, side[mask]]), axis=1, return_inverse=True)[1]
                 for side in (simulated, real)
             ]
             found[name] = Diversity(own.step_student[mask], *(side.reshape(-1) for side in sides))
     return found
+
+
+def first_steps(own: Evidence) -> NDArray[np.bool_]:
+    """The steps k = 1 of one sample: each real submission is there once; later steps of other starts repeat it."""
+    sample = np.array([unit[3] for unit in own.wholes.units], dtype=np.int64)[own.steps.rollout]
+    return np.asarray((own.steps.k == 1) & (sample == sample.min(initial=0)))
 
 
 def _means(own: Evidence, simulated: Array, real: Array) -> Population | None:
@@ -222,7 +223,7 @@ def _tests(own: Evidence) -> Population | None:
     known = (simulated >= 0) & (real >= 0)
     if not known.any():
         return None
-    assignment = _assignments(own)[own.steps.rollout][known]
+    assignment = assignments(own)[own.steps.rollout][known]
     pairs = np.stack([np.tile(assignment, 2), np.concatenate([simulated[known], real[known]])])
     kinds, places, counts = np.unique(pairs, axis=1, return_inverse=True, return_counts=True)
     places = places.reshape(-1)
@@ -240,7 +241,7 @@ def _tests(own: Evidence) -> Population | None:
     return Population("total variation", sides[0], sides[1], sides[0].sum(axis=1), distance, None)
 
 
-def _assignments(own: Evidence) -> Codes:
+def assignments(own: Evidence) -> Codes:
     """The assignment of each rollout as a number."""
     names: Sequence[str] = [unit[1] for unit in own.wholes.units]
     return np.unique(np.array(names, dtype=np.str_), return_inverse=True)[1].astype(np.int64)

@@ -11,12 +11,13 @@ decides on them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simstudent.evaluation.neighbours import missed, neighbours
 from simstudent.evaluation.populations import Diversity, Population, diversities, populations
 from simstudent.evaluation.statistics import Array, Estimate, draws, interval
 from simstudent.evaluation.totals import Evidence
@@ -34,7 +35,9 @@ class Realism:
     ``distance``: of all simulated to all real values, its interval by bootstrap over students (each with both sides);
     none for shares of distinct programs: drawing a student twice makes duplicates. ``floor``: the mean over random
     halvings of the students of the distance real half to real half, ``floor_high`` its 95 % point; ``halves``:
-    simulated half to the other real half. None with fewer than four students.
+    simulated half to the other real half. None with fewer than four students. ``single``, where students' programs are
+    to be covered: as ``halves``, of a generator that hands in a single real program for each assignment, the one that
+    covers most.
     """
 
     kind: str
@@ -44,11 +47,19 @@ class Realism:
     halves: float | None
     floor: float | None
     floor_high: float | None
+    single: float | None = None
 
     @property
     def told_apart(self) -> bool | None:
         """Whether the simulation is farther from real students than 95 % of halves of real students are."""
         return None if self.halves is None or self.floor_high is None else self.halves > self.floor_high
+
+    @property
+    def collapsed(self) -> bool | None:
+        """Whether a single program would do as well. None where it would do as well as real students, too."""
+        if self.halves is None or self.single is None or self.floor is None or self.single <= self.floor:
+            return None
+        return self.halves >= self.single
 
 
 def realism(own: Evidence, *, resamples: int, seed: int) -> Mapping[str, Realism]:
@@ -59,10 +70,10 @@ def realism(own: Evidence, *, resamples: int, seed: int) -> Mapping[str, Realism
         name: _of_counts(population, halves, min(RESAMPLES, resamples), seed)
         for name, population in populations(own).items()
     }
+    few = None if halves is None else (halves[0][: SPLITS // 10], halves[1][: SPLITS // 10])
     for name, diversity in diversities(own).items():
-        few = None if halves is None else (halves[0][: SPLITS // 10], halves[1][: SPLITS // 10])
         found[name] = _of_programs(diversity, few, seed)
-    return found
+    return found | _coverage(own, few, seed)
 
 
 def _halvings(students: int, splits: int, seed: int) -> tuple[Array, Array]:
@@ -122,6 +133,30 @@ def _of_programs(diversity: Diversity, halves: tuple[Array, Array] | None, seed:
             )
             floor = np.array([abs(_distinct(diversity.real, a) - r) for (a, _), r in zip(pairs, real, strict=True)])
     return realism_of("difference of shares", (own, theirs), estimate, across, floor)
+
+
+def _coverage(own: Evidence, halves: tuple[Array, Array] | None, seed: int) -> dict[str, Realism]:
+    """What of the programs of one side the other does not cover (``neighbours``); none where no two students meet."""
+    near = neighbours(own, seed)
+    everyone = np.ones(len(own.students), dtype=np.bool_)
+    whole = missed(near, everyone, everyone)
+    if not whole.n:
+        return {}
+    students = len(np.unique(np.concatenate([n.students for n in near])))
+    pairs = zip(*halves, strict=True) if halves is not None else ()
+    parts = [missed(near, other > 0, one > 0) for one, other in pairs]
+    floor = np.array([part.ceiling for part in parts]) if parts else None
+
+    def side(distance: float, halves: Sequence[float]) -> Realism:
+        estimate = Estimate(distance, whole.n, students, None)
+        return realism_of("share not covered", None, estimate, np.array(halves) if parts else None, floor)
+
+    real = side(whole.real, [part.real for part in parts])
+    single = np.array([part.single for part in parts])
+    return {
+        "students' programs": replace(real, single=None if real.halves is None else float(np.nanmean(single))),
+        "simulated programs": side(whole.simulated, [part.simulated for part in parts]),
+    }
 
 
 def _distinct(programs: NDArray[np.int64], rows: NDArray[np.int64]) -> float:

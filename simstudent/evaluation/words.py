@@ -121,11 +121,17 @@ def population_words(name: str, realism: Mapping[str, Realism]) -> list[str]:
     if not judged:
         return []
     apart = [label for label, r in judged.items() if r.told_apart]
+    alone = [
+        f"{name} covers no more of the students' programs than a single program for each assignment would."
+        for r in realism.values()
+        if r.collapsed
+    ]
     if not apart:
-        return [f"{name}, as a population, is told apart from real students in none of {len(judged)} respects."]
+        return [f"{name}, as a population, is told apart from real students in none of {len(judged)} respects.", *alone]
     return [
         f"{name}, as a population, is farther from real students than real students are from one another in "
-        f"{len(apart)} of {len(judged)} respects: {', '.join(apart)}."
+        f"{len(apart)} of {len(judged)} respects: {', '.join(apart)}.",
+        *alone,
     ]
 
 
