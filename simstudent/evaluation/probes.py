@@ -78,8 +78,8 @@ class Probe:
     behind: Estimate | None
 
 
-def targets_of(t: Trajectory, number: int, grades: Sequence[float] | None) -> dict[str, float]:
-    """What is true of the first ``number`` (from 1) submissions of a trajectory. ``grades`` of all, if there are any.
+def targets_of(t: Trajectory, grades: Sequence[float] | None) -> list[dict[str, float]]:
+    """What is true of each prefix of a trajectory, the shortest first. ``grades`` of all submissions, if there are any.
 
     Of a trace that was cut before its end (censored) nothing is known that needs the end.
     """
@@ -87,19 +87,26 @@ def targets_of(t: Trajectory, number: int, grades: Sequence[float] | None) -> di
 
     states = [s.code for s in t.submissions]
     if "censored" in t.submissions[-1].more:
-        return {name: math.nan for name in TARGETS if name != "title"}
-    ends = [Levenshtein.distance(code, states[-1]) for code in states[number - 1 :]]
+        return [{name: math.nan for name in TARGETS if name != "title"} for _ in states]
+    ends = [Levenshtein.distance(code, states[-1]) for code in states]
+    # After which submissions a later one goes away from the last: up to the last that does.
+    away = max((n for n, (a, b) in enumerate(pairwise(ends), 1) if b > a), default=0)
     times = instants([s.time or "" for s in t.submissions])
-    left = times[-1] - times[number - 1]  # NaN where a time is not known
-    return {
-        "is_last": float(number == len(states)),
-        "past_half": float(number > len(states) / 2),
-        "backtracks_later": float(any(b > a for a, b in pairwise(ends))),
-        "solves_at_last": math.nan if grades is None else float(grades[-1] >= 1),
-        "attempts_left": float(len(states) - number),
-        "seconds_left": math.nan if math.isnan(left) else math.log1p(max(0.0, left)),
-        "distance_to_end": math.log1p(ends[0]),
-    }
+    found = []
+    for number, (end, time) in enumerate(zip(ends, times, strict=True), 1):
+        left = times[-1] - time  # NaN where a time is not known
+        found.append(
+            {
+                "is_last": float(number == len(states)),
+                "past_half": float(number > len(states) / 2),
+                "backtracks_later": float(number <= away),
+                "solves_at_last": math.nan if grades is None else float(grades[-1] >= 1),
+                "attempts_left": float(len(states) - number),
+                "seconds_left": math.nan if math.isnan(left) else math.log1p(max(0.0, left)),
+                "distance_to_end": math.log1p(end),
+            }
+        )
+    return found
 
 
 def frequent(titles: Sequence[str], trajectories: Sequence[str]) -> Array:
@@ -110,12 +117,13 @@ def frequent(titles: Sequence[str], trajectories: Sequence[str]) -> Array:
 
 
 def word_counts(texts: Sequence[str], size: int = 512) -> Array:
-    """Texts as counts of their words (hashed into ``size`` columns), scaled to length 1."""
+    """How often each word (hashed into ``size`` columns, with signs) stands in a text; those of parts add up."""
     try:
         from sklearn.feature_extraction.text import HashingVectorizer
     except ImportError as error:
         raise missing_extra("scikit-learn", "traces") from error
-    return np.asarray(HashingVectorizer(n_features=size, token_pattern=r"\w+|[^\w\s]").transform(texts).toarray())
+    words = HashingVectorizer(n_features=size, token_pattern=r"\w+|[^\w\s]", norm=None)
+    return np.asarray(words.transform(texts).toarray())
 
 
 def probes(prefixes: Prefixes, *, by: By, folds: int = 5, resamples: int = 1000, seed: int = 1) -> list[Probe]:
@@ -124,30 +132,48 @@ def probes(prefixes: Prefixes, *, by: By, folds: int = 5, resamples: int = 1000,
     Intervals: percentile, 95 %, bootstrap over students.
     """
     groups = np.array(prefixes.trajectories if by == "trajectory" else prefixes.students)
-    found: list[Probe] = []
-    for target, measure in TARGETS.items():
-        truth = prefixes.targets[target]
-        known = ~np.isnan(truth)
-        values = truth[known]
-        if not known.any() or len(np.unique(values)) < 2 or len(np.unique(groups[known])) < 2 * folds:
-            continue
-        rows = np.flatnonzero(known)
+    truths: dict[str, tuple[NDArray[np.int64], Array]] = {}
+    for target in TARGETS:
+        rows = np.flatnonzero(~np.isnan(prefixes.targets[target]))
+        values = prefixes.targets[target][rows]
+        if len(np.unique(values)) > 1 and len(np.unique(groups[rows])) >= 2 * folds:
+            truths[target] = rows, values
+    # Targets that are known of the same prefixes, and each one's control, are fitted together.
+    together: dict[bytes, dict[str, tuple[Array, Array]]] = {}
+    for target, (rows, values) in truths.items():
         shuffled = np.random.default_rng(seed).permutation(values)
+        together.setdefault(rows.tobytes(), {})[target] = values, shuffled
+    scored: dict[tuple[str, str], tuple[Scored, Scored]] = {}
+    for asked in together.values():
+        rows = truths[next(iter(asked))][0]
+        for name, states in prefixes.states.items():
+            for target, both in _predicted(states[rows], groups[rows], asked, folds, seed).items():
+                scored[target, name] = both
+    found = []
+    for target, (rows, _) in truths.items():
         students = np.unique(np.array(prefixes.students)[rows], return_inverse=True)[1]
         drawn = draws(int(students.max()) + 1, resamples=resamples, seed=seed)[:, students]
-        first: Array | None = None
-        for name, states in prefixes.states.items():
-            predict = _predictor(states[rows], groups[rows], measure, folds, seed)
-            scored = Scored(measure, values, *predict(values))
-            control = Scored(measure, shuffled, *predict(shuffled))
-            resampled = scored.values(drawn)
-            value = scored.values(np.ones((1, len(rows))))[0]
-            made = _estimate(value, resampled, len(rows), students)
-            behind = None if first is None else _estimate(first[0] - value, first[1:] - resampled, len(rows), students)
-            if first is None:
-                first = np.concatenate([[value], resampled])
-            chance = control.values(np.ones((1, len(rows))))[0]
-            found.append(Probe(target, name, measure, made, None if np.isnan(chance) else float(chance), behind))
+        found += _compared(target, {name: scored[target, name] for name in prefixes.states}, students, drawn)
+    return found
+
+
+def _compared(
+    target: str, scored: Mapping[str, tuple[Scored, Scored]], students: NDArray[np.int64], drawn: Array
+) -> list[Probe]:
+    """One target by all representations, each beside its control and behind the first."""
+    found: list[Probe] = []
+    once = np.ones((1, len(students)))
+    first: tuple[float, Array] | None = None
+    for name, (real, control) in scored.items():
+        value, resampled = real.values(once)[0], real.values(drawn)
+        made = _estimate(value, resampled, len(students), students)
+        behind = None
+        if first is None:
+            first = value, resampled
+        else:
+            behind = _estimate(first[0] - value, first[1] - resampled, len(students), students)
+        chance = control.values(once)[0]
+        found.append(Probe(target, name, TARGETS[target], made, None if np.isnan(chance) else float(chance), behind))
     return found
 
 
@@ -188,8 +214,14 @@ class Scored:
             return np.asarray((up * below).sum(axis=1) / (up.sum(axis=1) * down.sum(axis=1)))
 
 
-def _predictor(states: Array, groups: NDArray[Any], measure: Measure, folds: int, seed: int) -> Any:
-    """From targets to (predictions, means of the training folds), by ridge over grouped folds."""
+def _predicted(
+    states: Array, groups: NDArray[Any], asked: Mapping[str, tuple[Array, Array]], folds: int, seed: int
+) -> dict[str, tuple[Scored, Scored]]:
+    """Targets and their controls predicted by ridge over grouped folds.
+
+    Each has its own penalty, as if it were fitted alone, but what costs (the states' decomposition) is done once a fold
+    for all that are numbers. Titles are classes, whose columns share one penalty: a fit for them, one for the control.
+    """
     try:
         from sklearn.linear_model import RidgeClassifierCV, RidgeCV
         from sklearn.model_selection import GroupKFold
@@ -197,14 +229,24 @@ def _predictor(states: Array, groups: NDArray[Any], measure: Measure, folds: int
     except ImportError as error:
         raise missing_extra("scikit-learn", "traces") from error
 
-    def predict(values: Array) -> tuple[Array, Array]:
-        predicted, mean = np.empty(len(values)), np.empty(len(values))
-        for train, test in GroupKFold(folds, shuffle=True, random_state=seed).split(states, groups=groups):
-            scale = StandardScaler().fit(states[train])
-            ridge = RidgeClassifierCV(ALPHAS) if measure == "accuracy" else RidgeCV(ALPHAS)
-            ridge.fit(scale.transform(states[train]), values[train])
-            predicted[test] = ridge.predict(scale.transform(states[test]))
-            mean[test] = values[train].mean()
-        return predicted, mean
-
-    return predict
+    columns = [(target, n) for target in asked for n in (0, 1)]
+    classes = [c for c in columns if TARGETS[c[0]] == "accuracy"]
+    numbers = [c for c in columns if TARGETS[c[0]] != "accuracy"]
+    truth = {(target, n): asked[target][n] for target, n in columns}
+    predicted = {c: np.empty(len(states)) for c in columns}
+    mean = {c: np.empty(len(states)) for c in columns}
+    for train, test in GroupKFold(folds, shuffle=True, random_state=seed).split(states, groups=groups):
+        scale = StandardScaler().fit(states[train])
+        known, held = scale.transform(states[train]), scale.transform(states[test])
+        if numbers:
+            ridge = RidgeCV(ALPHAS, alpha_per_target=True).fit(
+                known, np.stack([truth[c][train] for c in numbers], axis=1)
+            )
+            for c, column in zip(numbers, ridge.predict(held).T, strict=True):
+                predicted[c][test] = column
+        for c in classes:
+            predicted[c][test] = RidgeClassifierCV(ALPHAS).fit(known, truth[c][train]).predict(held)
+        for c in columns:
+            mean[c][test] = truth[c][train].mean()
+    made = {c: Scored(TARGETS[c[0]], truth[c], predicted[c], mean[c]) for c in columns}
+    return {target: (made[target, 0], made[target, 1]) for target in asked}

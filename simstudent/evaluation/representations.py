@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,16 +81,25 @@ def _prefixes(
     graded: Mapping[str, list[float] | None],
     states: dict[str, Array],
 ) -> Prefixes:
-    rows = [targets_of(t, n, graded[t.key]) for t, n in chosen]
-    targets = {name: np.array([row[name] for row in rows]) for name in TARGETS if name != "title"}
+    held = {t.key: t for t, _ in chosen}
+    true = {key: targets_of(t, graded[key]) for key, t in held.items()}
+    texts = {key: _so_far([s.code for s in t.submissions]) for key, t in held.items()}
     keys = tuple(t.key for t, _ in chosen)
+    rows = [true[t.key][n - 1] for t, n in chosen]
+    targets = {name: np.array([row[name] for row in rows]) for name in TARGETS if name != "title"}
     targets["title"] = frequent([t.assignment for t, _ in chosen], keys)
-    texts = ["\n".join(s.code for s in t.submissions[:n]) for t, n in chosen]
-    states["position"] = np.array(
-        [[n, n**0.5, len(text), len(text) ** 0.5] for (_, n), text in zip(chosen, texts, strict=True)]
-    )
-    states["words"] = word_counts(texts)
+    lengths = [(n, texts[t.key][0][n - 1]) for t, n in chosen]
+    states["position"] = np.array([[n, n**0.5, length, length**0.5] for n, length in lengths])
+    states["words"] = np.stack([texts[t.key][1][n - 1] for t, n in chosen])
     return Prefixes(keys, tuple(t.student for t, _ in chosen), targets, states)
+
+
+def _so_far(programs: Sequence[str]) -> tuple[list[int], Array]:
+    """Of each prefix the characters, with a newline between programs, and the counts of words, scaled to length 1."""
+    characters = [total + n for n, total in enumerate(accumulate(map(len, programs)))]
+    counts = word_counts(programs).cumsum(axis=0)
+    size = np.linalg.norm(counts, axis=1, keepdims=True)
+    return characters, counts / np.where(size > 0, size, 1.0)
 
 
 def begun(encoder: Encoder, held: Sequence[Trajectory], dialogues: Mapping[str, Any]) -> Iterator[Begun]:

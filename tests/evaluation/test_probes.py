@@ -11,7 +11,8 @@ import pytest
 
 from simstudent.cli import main
 from simstudent.data.records import Submission, Trajectory
-from simstudent.evaluation.probes import Prefixes, Scored, frequent, probes, targets_of
+from simstudent.evaluation.probes import ALPHAS, Prefixes, Scored, _predicted, frequent, probes, targets_of, word_counts
+from simstudent.evaluation.representations import _so_far
 from simstudent.evaluation.vector_probes import vector_probes
 
 pytest.importorskip("sklearn")
@@ -24,7 +25,7 @@ def trajectory(codes: list[str], more: dict[str, bool] | None = None) -> Traject
 
 def test_what_is_true_of_a_prefix() -> None:
     t = trajectory(["a", "ab", "abcd", "abc"])
-    assert targets_of(t, 2, [0, 0, 0.5, 1]) == {
+    assert targets_of(t, [0, 0, 0.5, 1])[1] == {
         "is_last": 0,
         "past_half": 0,
         "backtracks_later": 0,  # distances to "abc" are 1, 1, 0 from here
@@ -33,13 +34,13 @@ def test_what_is_true_of_a_prefix() -> None:
         "seconds_left": pytest.approx(math.log1p(20)),
         "distance_to_end": pytest.approx(math.log1p(1)),
     }
-    away = targets_of(trajectory(["abc", "x", "abd"]), 1, None)
+    away = targets_of(trajectory(["abc", "x", "abd"]), None)[0]
     assert away["backtracks_later"] == 1
     assert math.isnan(away["solves_at_last"])
 
 
 def test_of_a_cut_trace_nothing_is_known_that_needs_its_end() -> None:
-    assert all(math.isnan(v) for v in targets_of(trajectory(["a", "b"], {"censored": True}), 1, None).values())
+    assert all(math.isnan(v) for v in targets_of(trajectory(["a", "b"], {"censored": True}), None)[0].values())
 
 
 def test_titles_of_few_trajectories_take_no_part() -> None:
@@ -98,6 +99,39 @@ def test_a_signal_is_found_and_noise_and_shuffled_targets_are_at_chance() -> Non
             assert p.behind is not None
             assert p.behind.interval is not None
             assert p.behind.interval.low > 0.2
+
+
+def test_targets_that_are_fitted_together_come_out_as_if_alone() -> None:
+    from sklearn.linear_model import RidgeClassifierCV, RidgeCV
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    generator = np.random.default_rng(4)
+    states, groups = generator.normal(size=(200, 6)), np.arange(200) // 5
+    telling = states @ generator.normal(size=6)
+    titles = np.digitize(telling + 2 * generator.normal(size=200), [-1.0, 1.0]).astype(float)
+    asked = {"attempts_left": telling, "seconds_left": generator.normal(size=200), "title": titles}
+    both = {name: (values, generator.permutation(values)) for name, values in asked.items()}
+    made = _predicted(states, groups, both, 4, 7)
+    folds = GroupKFold(4, shuffle=True, random_state=7)
+    for name in asked:
+        alone = RidgeClassifierCV(ALPHAS) if name == "title" else RidgeCV(ALPHAS)
+        for scored, values in zip(made[name], both[name], strict=True):
+            model = make_pipeline(StandardScaler(), alone)
+            wanted = cross_val_predict(model, states, values, cv=folds, groups=groups)
+            np.testing.assert_allclose(scored.predicted, wanted, atol=1e-9)
+            assert scored.truth is values
+
+
+def test_what_is_counted_of_prefixes_is_what_their_texts_hold() -> None:
+    from sklearn.preprocessing import normalize
+
+    programs = ["x = 1", "", "x = 2\nprint(x)"]
+    texts = ["\n".join(programs[:n]) for n in (1, 2, 3)]
+    characters, words = _so_far(programs)
+    assert characters == [len(text) for text in texts]
+    np.testing.assert_allclose(words, normalize(word_counts(texts)), atol=1e-12)
 
 
 def test_a_trait_in_vectors_is_found_and_in_none_elsewhere() -> None:
@@ -199,5 +233,5 @@ def test_prefixes_end_with_the_answers_and_are_averaged_without_the_student(tiny
 def test_seconds_left_are_not_known_without_times() -> None:
     t = trajectory(["a", "b", "c"])
     untimed = Trajectory("s1", "a1", (Submission("a"), *t.submissions[1:]), "unknown", "made up")
-    assert math.isnan(targets_of(untimed, 1, None)["seconds_left"])
-    assert targets_of(untimed, 2, None)["seconds_left"] == pytest.approx(math.log1p(10))
+    assert math.isnan(targets_of(untimed, None)[0]["seconds_left"])
+    assert targets_of(untimed, None)[1]["seconds_left"] == pytest.approx(math.log1p(10))
