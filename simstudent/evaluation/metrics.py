@@ -118,6 +118,7 @@ class Figures:
     seed: int
     level: float
     codebleu: bool
+    lint: bool
     language: str
 
     def of(self, method: str) -> MethodFigures:
@@ -134,6 +135,7 @@ def evaluate(
     resamples: int = 10_000,
     seed: int = 0,
     codebleu: bool = True,
+    lint: bool = False,
     baseline: str = REPEAT_LAST,
     language: str = "python",
 ) -> Figures:
@@ -141,14 +143,14 @@ def evaluate(
 
     A method's figures depend on its own rollouts only, its skill on those of ``baseline`` besides; the order of
     the rollouts does not matter to them. Rollouts that ended in an error are left out and counted.
-    ``codebleu=False`` leaves CodeBLEU out (its values are None).
-    Raises SimstudentError for records that contradict themselves, and when CodeBLEU is wanted but not installed.
+    ``codebleu=False`` leaves CodeBLEU out (its values are None); ``lint``: also count lint findings (Python only).
+    Raises SimstudentError for records that contradict themselves, and when what is wanted is not installed.
     """
     if resamples < 1:
         raise SimstudentError(f"resamples must be at least 1, not {resamples}")
     check(rollouts)
     with uncollected():
-        found = evidence(rollouts, codebleu=codebleu, language=language)
+        found = evidence(rollouts, codebleu=codebleu, language=language, lint=lint)
     against = next((e for e in found if e.method == baseline), None)
     methods = []
     for own in found:
@@ -163,6 +165,7 @@ def evaluate(
         seed,
         LEVEL,
         codebleu,
+        lint,
         language,
     )
 

@@ -68,6 +68,7 @@ def populations(own: Evidence) -> dict[str, Population]:
         "test outcomes": _tests(own),
         "program lines": _sizes(own, "lines", "KS"),
         "syntax tree nodes": _sizes(own, "ast_nodes", "KS"),
+        "lint findings a line": _sizes(own, "lint", "KS"),
         "gave up": _shares(own, own.wholes.values["gave_up"], own.wholes.values["student_gave_up"], own.student),
     }
     return {name: population for name, population in found.items() if population is not None}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+import io
 import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +19,13 @@ from rapidfuzz import process
 from rapidfuzz.distance import Indel
 
 from graders.compare import trimmed
+from simstudent.errors import SimstudentError
 from simstudent.evaluation.spread import cores, spread
 
-STYLES = ("lines", "characters", "ast_depth", "ast_width", "ast_nodes")
+STYLES = ("lines", "characters", "ast_depth", "ast_width", "ast_nodes", "lint")
 """Sizes of a program. Lines and characters are those of the text without white space around it."""
+_LINTS = 1_000
+"""Programs to lint from which on a further process saves more time than it takes to start: a millisecond each."""
 
 NO_TREE = 0
 """Tree and shape of a text that is no Python."""
@@ -38,10 +45,11 @@ class Programs:
     """What texts look like, arrays of shape (texts,).
 
     ``sizes`` by ``STYLES``: ``ast_nodes``: nodes of the syntax tree, the contexts of names (load, store) left out;
-    ``ast_depth``: its levels; ``ast_width``: nodes on the widest level; NaN where there is no tree. ``trees``: equal
-    for equal trees, that is, programs that differ in layout and comments only (``graders.compare.ast_equal``);
-    ``shapes``: equal for trees whose kinds of nodes are equal, whatever names and values are in them; ``texts``: equal
-    for the same text (``graders.compare.same_text``). Digests of 63 bits, ``NO_TREE`` where there is no tree.
+    ``ast_depth``: its levels; ``ast_width``: nodes on the widest level; NaN where there is no tree; ``lint``:
+    ``findings``, NaN where they were not asked for. ``trees``: equal for equal trees, that is, programs that differ in
+    layout and comments only (``graders.compare.ast_equal``); ``shapes``: equal for trees whose kinds of nodes are
+    equal, whatever names and values are in them; ``texts``: equal for the same text (``graders.compare.same_text``).
+    Digests of 63 bits, ``NO_TREE`` where there is no tree.
     """
 
     sizes: Mapping[str, NDArray[np.float64]]
@@ -50,13 +58,19 @@ class Programs:
     shapes: Digests
 
 
-def measured(texts: Sequence[str]) -> Programs:
-    """Sizes, trees and shapes. Python only: another language's programs have lines and characters alone."""
-    columns = list(zip(*spread(measures, texts), strict=True)) or [()] * (len(STYLES) + 3)
-    sizes, digests = columns[: len(STYLES)], columns[len(STYLES) :]
+def measured(texts: Sequence[str], lint: bool = False) -> Programs:
+    """Sizes, trees and shapes. Python only: another language's programs have lines and characters alone.
+
+    ``lint``: whether to count findings; NaN without. Raises SimstudentError when pycodestyle is not installed.
+    """
+    if lint and importlib.util.find_spec("pycodestyle") is None:
+        raise SimstudentError("lint findings need pycodestyle: pip install pycodestyle, or leave them out")
+    *sizes, text, tree, shape = list(zip(*spread(measures, texts), strict=True)) or [()] * (len(STYLES) + 2)
+    workers = max(1, min(cores(), len(texts) // _LINTS))
+    sizes.append(tuple(spread(findings, texts, workers) if lint else [math.nan] * len(texts)))
     return Programs(
         {style: np.array(size, dtype=np.float64) for style, size in zip(STYLES, sizes, strict=True)},
-        *(np.array(digest, dtype=np.int64) for digest in digests),
+        *(np.array(digest, dtype=np.int64) for digest in (text, tree, shape)),
     )
 
 
@@ -67,11 +81,39 @@ def edits(before: Sequence[str], after: Sequence[str]) -> list[int]:
 
 
 def measures(text: str) -> tuple[float, ...]:
-    """Sizes in the order of ``STYLES``, then the digests of text, tree and shape, of one text (``Programs``)."""
+    """Sizes of one text in the order of ``STYLES`` without lint, then the digests of text, tree and shape."""
     stripped, tree = text.strip(), _tree(text)
     size = stripped.count("\n") + bool(stripped), len(stripped)
     *of_tree, whole, shape = (*(math.nan,) * 3, NO_TREE, NO_TREE) if tree is None else _measured(tree)
     return *size, *of_tree, _digest([trimmed(text)]), whole, shape
+
+
+def findings(text: str) -> float:
+    """Findings of pycodestyle a line, by its default rules, of the file as it is; 0 for an empty one.
+
+    A file that is no Python has a finding that says so, beside those of its lines. NaN where it is nested too deeply.
+    """
+    import pycodestyle
+
+    lines = io.StringIO(text).readlines()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            count: int = pycodestyle.Checker("program.py", lines, _rules()).check_all()
+        except (MemoryError, RecursionError):
+            return math.nan
+    return count / max(1, len(lines))
+
+
+@cache
+def _rules() -> Any:
+    import pycodestyle
+
+    # All said here: a user's own ~/.config/pycodestyle would change the figures.
+    ignored = tuple(pycodestyle.DEFAULT_IGNORE.split(","))
+    lengths = {"max_line_length": pycodestyle.MAX_LINE_LENGTH, "max_doc_length": None, "indent_size": 4}
+    given = {"select": (), "ignore": ignored, "hang_closing": False, "verbose": 0, **lengths}
+    return pycodestyle.StyleGuide(reporter=pycodestyle.BaseReport, **given).options
 
 
 def _tree(text: str) -> ast.AST | None:

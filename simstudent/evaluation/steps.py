@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simstudent.errors import SimstudentError
-from simstudent.evaluation.programs import NO_TREE, STYLES, edits, measured
+from simstudent.evaluation.programs import NO_TREE, STYLES, Programs, edits, measured
 from simstudent.rollout.records import Rollout
 
 FULL_MARKS = 1 - 1e-9
@@ -126,10 +126,10 @@ _READ = (
 )
 
 
-def steps_of(rollouts: Sequence[Rollout], *, codebleu: bool, language: str) -> Steps:
-    """The columns of usable rollouts. ``codebleu=False`` leaves its columns NaN.
+def steps_of(rollouts: Sequence[Rollout], *, codebleu: bool, language: str, lint: bool = False) -> Steps:
+    """The columns of usable rollouts. ``codebleu=False`` and ``lint=False`` leave theirs NaN.
 
-    Raises SimstudentError when CodeBLEU is wanted and cannot be computed here.
+    Raises SimstudentError when CodeBLEU or lint findings are wanted and cannot be computed here.
     """
     texts, faults, tests, words = _Numbers(), _Numbers(), _Numbers(), _Numbers()
     rows: list[tuple[float, ...]] = []
@@ -163,7 +163,7 @@ def steps_of(rollouts: Sequence[Rollout], *, codebleu: bool, language: str) -> S
     faulty = {name: categories[raw[name].astype(np.int64)] for name in ("fault", "student_fault")}
     columns = _Columns(raw, ids, faulty, known, [str(vector) for vector in tests])
     scores = _codebleu(columns, language) if codebleu else {}
-    return columns.steps(scores)
+    return columns.steps(scores, measured(known, lint and language == "python"))
 
 
 def _category(status: str, tests: str, full: bool) -> int:
@@ -185,14 +185,13 @@ class _Columns:
     texts: Sequence[str]
     tests: Sequence[str]
 
-    def steps(self, codebleu: Mapping[str, Array]) -> Steps:
+    def steps(self, codebleu: Mapping[str, Array], programs: Programs) -> Steps:
         """All columns. Every measure is defined here."""
         raw, texts = self.raw, self.texts
         code, truth, own, real = (self.ids[name] for name in ("code", "student_code", "own", "real"))
         covered = raw["covered"] > 0
         writes = covered & (raw["constant"] == 0)
         wrote = writes & (code >= 0)
-        programs = measured(self.texts)
         # The entry after the last is what the index -1 (no text) finds.
         alike, trees, shapes = (np.append(d, NO_TREE) for d in (programs.texts, programs.trees, programs.shapes))
         sizes = {style: np.append(size, math.nan) for style, size in programs.sizes.items()}

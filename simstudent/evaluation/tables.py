@@ -93,6 +93,7 @@ STYLE: Sequence[Column] = tuple(
         ("ast_depth", "tree depth"),
         ("ast_width", "width"),
         ("ast_nodes", "nodes"),
+        ("lint", "lint findings a line"),
     )
     for kind, column, signed in (("signed", "difference", True), ("absolute", "distance", False))
 )
@@ -106,6 +107,7 @@ _HALVES = (
     "Distance of the simulations of one half of the students to the other half's real submissions; in brackets what "
     "95 % of such halves of real students stay under (the noise floor). Starred: told apart from real students."
 )
+_SIZES = "Simulated minus the student's, mean: signed and absolute."
 _CURVES = "GP and CB: mean over steps of the per-step means; Δ: mean over later steps of the difference to step 1."
 
 
@@ -209,12 +211,21 @@ def sections(figures: Figures) -> list[Section]:
             figures, "edits", "Edits", EDITS, "Characters deleted and inserted since the previous program, mean."
         ),
         _by_method(
-            figures, "sizes", "Sizes of programs", STYLE, "Simulated minus the student's, mean: signed and absolute."
+            figures,
+            "sizes",
+            "Sizes of programs",
+            _style(figures),
+            "Simulated minus the student's, mean: signed and absolute.",
         ),
         *strata(figures),
         _counts(figures),
     ]
     return [s for s in found if s.rows]
+
+
+def _style(figures: Figures) -> Sequence[Column]:
+    """The columns of sizes; lint, the last of them, where it was counted."""
+    return STYLE if figures.lint else STYLE[:-2]
 
 
 def to_markdown(figures: Figures) -> str:

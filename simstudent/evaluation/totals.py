@@ -36,13 +36,13 @@ class Evidence:
         return self.student[self.steps.rollout]
 
 
-def evidence(rollouts: Sequence[Rollout], *, codebleu: bool, language: str) -> list[Evidence]:
+def evidence(rollouts: Sequence[Rollout], *, codebleu: bool, language: str, lint: bool = False) -> list[Evidence]:
     """The columns of each method, in the order in which methods first appear. Unusable rollouts are left out.
 
     Programs are compared and CodeBLEU computed once over all methods; what is found for one depends on no other.
     """
     kept = sorted((r for r in rollouts if usable(r)), key=unit)
-    steps = steps_of(kept, codebleu=codebleu, language=language)
+    steps = steps_of(kept, codebleu=codebleu, language=language, lint=lint)
     places: dict[tuple[str, str, int], int] = {}
     place = [places.setdefault((r.student, r.assignment, r.start), len(places)) for r in kept]
     where = np.array(place, dtype=np.int64)

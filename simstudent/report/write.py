@@ -41,13 +41,13 @@ def write_report(
     """
     if results is not None and not results.is_file():
         raise SimstudentError(f"{results}: there is no such file to write tables into")
-    codebleu = importlib.util.find_spec("codebleu") is not None
+    codebleu, lint = (importlib.util.find_spec(name) is not None for name in ("codebleu", "pycodestyle"))
     made: list[Made] = []
     for part in gather(given, keep_ids=keep_ids):
         say(f"{part.title}: {len(part.rollouts):,} rollouts")
         for line in (line for source in part.sources for line in source.notes):
             say(line)
-        figures = evaluate(part.rollouts, resamples=resamples, codebleu=codebleu)
+        figures = evaluate(part.rollouts, resamples=resamples, codebleu=codebleu, lint=lint)
         drawn = chart.charts(figures) if to is not None and chart.available() else {}
         made.append((part, figures, sections(figures, part), drawn))
     if to is not None:

@@ -70,6 +70,7 @@ def test_json_holds_everything_and_survives_writing(figures: Figures) -> None:
         "seed": 0,
         "level": 0.95,
         "codebleu": False,
+        "lint": False,
         "language": "python",
     }
     sft = raw["methods"][0]
