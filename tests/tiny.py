@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 STOP = "<|im_end|>"
@@ -65,6 +66,46 @@ def save_model(folder: Path, *, seed: int = 0, head_dim: int = 32, vocabulary: i
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
+    model.save_pretrained(folder)
+    return folder
+
+
+WRITES = {
+    "\n": {"x": 0.5, "```": 0.5},
+    "```": {"python": 0.6, STOP: 0.4},
+    "python": {"\n": 1.0},
+    "x": {" =": 1.0},
+    " =": {" ": 1.0},
+    " ": dict.fromkeys("01234", 0.2),
+    **{digit: {"\n": 1.0} for digit in "01234"},
+}
+"""What ``save_writer``'s model writes after a token, and how often."""
+
+
+def save_writer(folder: Path) -> Path:
+    """The tiny model as one that writes short answers, many with a program of lines such as ``x = 3``, and ends them.
+
+    Its layers add nothing to a token's embedding, and the head reads off that what comes next (``WRITES``).
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    save_model(folder)
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+
+    def token(text: str) -> int:
+        (found,) = tokenizer(text, add_special_tokens=False).input_ids
+        return int(found)
+
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+        read = torch.nn.functional.normalize(model.model.embed_tokens.weight, dim=1) / model.config.hidden_size**0.5
+        model.lm_head.weight.zero_()
+        for before, after in WRITES.items():
+            for text, share in after.items():
+                model.lm_head.weight[token(text)] += (18 + math.log(share)) * read[token(before)]
     model.save_pretrained(folder)
     return folder
 

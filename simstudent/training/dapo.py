@@ -129,6 +129,7 @@ def _train(
 ) -> None:
     try:
         import trl  # noqa: F401
+        from accelerate.utils import set_seed
         from datasets import Dataset
     except ImportError as error:
         raise missing_extra(error.name or "trl", "train") from None
@@ -170,6 +171,8 @@ def _train(
     trainer.remove_callback(transformers.PrinterCallback)
     if d.filter:
         keep_varying(trainer, judge, run / "prompts.json", say)
+        # A run that is resumed before its first checkpoint filters no prompts again. As TRL: another seed per process.
+        set_seed(recipe.seed, device_specific=True)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     finish(trainer, run, say, lambda: outcome(trainer, policy), max_minutes)
 

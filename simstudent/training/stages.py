@@ -32,7 +32,7 @@ from simstudent.runs import (
 from simstudent.training.checks import STAGES, Stage
 from simstudent.training.plot import draw_losses
 from simstudent.training.ranks import is_main
-from simstudent.training.sharded import whole_weights
+from simstudent.training.sharded import fsdp, whole_weights
 
 if TYPE_CHECKING:
     from simstudent.data.load import Data
@@ -159,8 +159,8 @@ def adapters(run: Path) -> dict[str, Path]:
 WHOLE = ("scheduler.pt", "trainer_state.json")
 """What a checkpoint folder holds once it is complete, beside these; trainer_state.json comes last."""
 WEIGHTS = ("adapter_config.json", "config.json")
-OPTIMISER = {"optimizer.pt": "of one process or DDP", "optimizer.bin": "FSDP2"}
-"""The optimiser's state, which only the same kind of training can read."""
+OPTIMISER = {"optimizer.pt": "one process or DDP", "optimizer.bin": "FSDP2", "latest": "DeepSpeed"}
+"""The file that tells of the optimiser's state, and how the run was launched that can read it."""
 
 
 def last_checkpoint(folder: Path, also: tuple[str, ...] = ()) -> Path | None:
@@ -196,6 +196,11 @@ def forget_after(metrics: Path, checkpoint: Path | None) -> None:
 def prepared(run: Path, also: tuple[str, ...] = ()) -> Path | None:
     """The checkpoint to go on from (see `last_checkpoint`); what was logged after it is forgotten."""
     checkpoint = last_checkpoint(run / "checkpoints", also)
+    if checkpoint is not None:
+        written = next(launch for name, launch in OPTIMISER.items() if (checkpoint / name).is_file())
+        if written != ("FSDP2" if fsdp() else "one process or DDP"):
+            fix = "start anew" if written == "DeepSpeed" else "resume as the run was launched (accelerate launch)"
+            raise SimstudentError(f"{checkpoint} was written under {written} and cannot be resumed here: {fix}")
     if checkpoint is not None and (checkpoint / "ref").is_dir():
         # Beside a reference adapter, transformers loads adapters of subfolders only, not the trained one above them,
         # and would go on from the SFT policy.

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from simstudent.runs import read_lines
+from tests.tiny import save_writer
 
 pytest.importorskip("trl")
 pytestmark = pytest.mark.slow
@@ -31,6 +32,13 @@ data:
 dialogue: {{feedback: summary, window: 2048, answer_tokens: 256}}
 sft: {{limit: 16, batch_size: 2, evaluations: 4, learning_rate: 1e-2}}
 dpo: {{limit: 16, batch_size: 2, evaluations: 4, learning_rate: 1e-2, pairs: {{next: 1.0}}}}
+"""
+DAPO = """\
+dialogue: {{feedback: summary, window: 1280, answer_tokens: 64}}
+sft: {{limit: 4, batch_size: 2, packing: true, evaluations: 1, learning_rate: 1e-3}}
+dapo:
+  {{limit: 12, batch_size: 2, generations: 4, micro_batch_size: 4, checkpoints: 3, learning_rate: 2e-3,
+   rewards: {{"tests.training.test_stages:length": 1.0}}}}
 """
 Curve = list[tuple[int, float | None, float | None]]
 
@@ -139,6 +147,37 @@ def assert_same_training(run: Path, whole: Path, tolerance: float) -> None:
     for (_, *a), (_, *b) in zip(ours, theirs, strict=True):
         assert [x is None for x in a] == [x is None for x in b]
         assert [x for x in a if x is not None] == pytest.approx([x for x in b if x is not None], abs=tolerance)
+
+
+@pytest.fixture(scope="module")
+def reinforced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """A recipe whose model writes programs, its SFT run, and a DAPO run from that which nothing interrupted."""
+    folder = tmp_path_factory.mktemp("dapo")
+    recipe = folder / "tiny.yaml"
+    text = RECIPE[: RECIPE.index("dialogue:")] + DAPO
+    recipe.write_text(text.format(model=save_writer(folder / "writer")), encoding="utf-8")
+    sft = train("sft", recipe, folder)
+    return recipe, sft, train("dapo", recipe, folder)
+
+
+def sampled(run: Path) -> list[tuple[int, float | None, float | None]]:
+    """Per step: the reward, and the length of what was sampled."""
+    return [(x["step"], x.get("reward"), x.get("mean_length")) for x in read_lines(run / "metrics.jsonl")]
+
+
+@pytest.mark.parametrize("step", [1, 4])  # before the first checkpoint, and after
+def test_dapo_killed_and_resumed(reinforced: tuple[Path, Path, Path], tmp_path: Path, step: int) -> None:
+    """The same prompts, completions, rewards, losses and adapter."""
+    recipe, sft, whole = reinforced
+    copy = tmp_path / sft.name
+    copy.symlink_to(sft)
+    run = kill_at("dapo", recipe, tmp_path, step, {copy})
+    assert start("dapo", recipe, tmp_path, "--resume").wait(timeout=120) == 0
+    assert (run / "prompts.json").read_bytes() == (whole / "prompts.json").read_bytes()
+    assert sampled(run) == sampled(whole)
+    assert len({reward for _, reward, _ in sampled(run)}) > 2
+    assert curve(run) == curve(whole)
+    assert_same_adapter(run, whole, 0.0)
 
 
 def test_two_processes_learn_as_one_does(recipe: Path, whole: Path, tmp_path: Path) -> None:

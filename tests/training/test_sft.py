@@ -14,7 +14,7 @@ from simstudent.errors import SimstudentError
 from simstudent.recipe import Recipe, load_recipe
 from simstudent.runs import newest_run, read_lines, read_manifest
 from simstudent.training.sft import run_sft
-from simstudent.training.stages import last_checkpoint
+from simstudent.training.stages import last_checkpoint, prepared
 
 pytest.importorskip("trl")
 
@@ -133,6 +133,23 @@ def test_half_written_checkpoints_are_passed_over(tmp_path: Path) -> None:
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-10"]
     assert last_checkpoint(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "launch"), [("optimizer.pt", None), ("optimizer.bin", "FSDP2"), ("latest", "DeepSpeed")]
+)
+def test_a_checkpoint_of_another_launch_is_kept_and_refused(tmp_path: Path, name: str, launch: str | None) -> None:
+    folder = tmp_path / "checkpoints" / "checkpoint-5"
+    folder.mkdir(parents=True)
+    for file in ("adapter_config.json", name, "scheduler.pt"):
+        (folder / file).touch()
+    (folder / "trainer_state.json").write_text("{}")
+    if launch is None:
+        assert prepared(tmp_path) == folder
+    else:
+        with pytest.raises(SimstudentError, match=f"written under {launch} and cannot be resumed here"):
+            prepared(tmp_path)
+    assert folder.is_dir()
 
 
 @pytest.mark.slow
