@@ -5,6 +5,7 @@ Said in the first second, before any data is read, and by ``simstudent validate`
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING, Literal
 
 from simstudent.errors import SimstudentError
@@ -31,7 +32,7 @@ def check(recipe: Recipe, stage: Stage) -> None:
 def refused(recipe: Recipe, stage: Stage) -> list[str]:
     """What is in the way of a stage, each with its fix, as far as the recipe and the launcher tell."""
     found = _sft(recipe) if stage == "sft" else _after_sft(recipe, stage)
-    return [*found, *_batches(recipe, stage), *sharded.refused(recipe, stage)]
+    return [*found, *_batches(recipe, stage), *_trackers(recipe, stage), *sharded.refused(recipe, stage)]
 
 
 def _sft(recipe: Recipe) -> list[str]:
@@ -88,3 +89,15 @@ def _batches(recipe: Recipe, stage: Stage) -> list[str]:
             f"({section.micro_batch_size} x {world})"
         ]
     return []
+
+
+def _trackers(recipe: Recipe, stage: Stage) -> list[str]:
+    """Trackers (``trainer: {report_to: ...}``) that are not installed. Most are called as their packages are."""
+    asked = getattr(recipe, stage).trainer.get("report_to", [])
+    names = [asked] if isinstance(asked, str) else list(asked)
+    packages = {name: {"azure_ml": "azureml", "flyte": "flytekit"}.get(name, name) for name in names}
+    return [
+        f"{stage}.trainer.report_to: {name} is not installed: pip install {package}, or leave it out"
+        for name, package in packages.items()
+        if name not in ("all", "none") and importlib.util.find_spec(package) is None
+    ]

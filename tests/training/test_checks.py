@@ -33,6 +33,8 @@ MISTAKES: list[tuple[Stage, dict[str, Any], str]] = [
     ("dapo", {"dialogue": TRACE}, r"dialogue\.format: chat"),
     ("dpo", {"students": {"kind": "table"}}, r"students\.kind"),
     ("dpo", {"sft": {"lora": None}}, r"sft\.lora: null"),
+    ("sft", {"sft": {"trainer": {"report_to": "tensorbord"}}}, r"sft\.trainer\.report_to: tensorbord is not installed"),
+    ("dpo", {"dpo": {"trainer": {"report_to": ["none", "no_tracker"]}}}, r"no_tracker is not installed"),
     ("dapo", {"dapo": {"rewards": {"no_such_module:reward": 1.0}}}, r"cannot be imported"),
 ]
 

@@ -153,6 +153,20 @@ def test_a_checkpoint_of_another_launch_is_kept_and_refused(tmp_path: Path, name
 
 
 @pytest.mark.slow
+def test_tensorboard_gets_the_losses_of_the_run(recipe_path: Path, tmp_path: Path) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    recipe = changed(load_recipe(recipe_path), trainer={"report_to": "tensorboard"})
+    run = run_sft(recipe, root=tmp_path, say=lambda text: None)
+    assert run is not None
+    (file,) = run.rglob("events.out.tfevents.*")
+    found = events.EventAccumulator(str(file)).Reload()
+    lines = list(read_lines(run / "metrics.jsonl"))
+    for tag, name in (("train/loss", "loss"), ("eval/loss", "validation_loss")):
+        theirs = [(scalar.step, scalar.value) for scalar in found.Scalars(tag)]
+        assert theirs == [(x["step"], pytest.approx(x[name], abs=1e-5)) for x in lines if name in x]
+
+
+@pytest.mark.slow
 def test_from_the_newest_run_to_a_table(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`simstudent rollout` with no recipe: engines, graders, figures, resumption and recomputation."""
     root = str(trained.parent)
