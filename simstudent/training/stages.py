@@ -253,7 +253,9 @@ def _save(trainer: Any, weights: dict[str, Any] | None, folder: Path) -> None:
     if weights is None:
         model.to(torch.bfloat16).save_pretrained(str(folder))
     else:
-        model.save_pretrained(str(folder), state_dict={name: w.to(torch.bfloat16) for name, w in weights.items()})
+        tied = getattr(model, "all_tied_weights_keys", {})  # one weight under two names is kept under one
+        held = {name: w.to(torch.bfloat16) for name, w in weights.items() if name not in tied}
+        model.save_pretrained(str(folder), state_dict=held)
         # It says the dtype of the model at hand, whose pieces are float32.
         write_json(folder / "config.json", read_json(folder / "config.json") | {"dtype": "bfloat16"})
     trainer.processing_class.save_pretrained(str(folder))
