@@ -17,6 +17,7 @@ from simstudent.evaluation.adapting_points import Points
 from simstudent.evaluation.bench import Compared
 from simstudent.evaluation.conditions import Condition
 from simstudent.evaluation.files import cells
+from simstudent.evaluation.metrics import REPEAT_LAST
 from simstudent.evaluation.numbers import number, shown, table
 from simstudent.evaluation.statistics import Estimate
 from simstudent.runs import write_json
@@ -116,12 +117,15 @@ def _alike(p: Points) -> list[str]:
         f"with the student's own values, mean over {len(p.averaged)} properties; differences to *nobody* on the same "
         "starts. 95 % intervals: bootstrap over students and titles, crossed."
     )
-    empty = ", ".join(f"{q.condition} {q.empty} of {q.samples}" for q in p.points if q.empty)
+    if empty := ", ".join(f"{q.condition} {q.empty} of {q.samples}" for q in p.points if q.empty):
+        text += f" Without any program: {empty}."
+    single = "Correlations of the single properties (intervals: points.csv). A dash: one side does not vary."
+    if any(q.condition == REPEAT_LAST for q in p.points):
+        single += f" What a rollout ends with is mostly what it started from: see how far {REPEAT_LAST} comes."
     return [
-        text + (f" Without any program: {empty}." if empty else ""),
+        text,
         table(("condition", "BLEU", "difference", "r", "difference"), rows),
-        "Correlations of the single properties (intervals: points.csv). A dash: one side does not vary. What a rollout "
-        "ends with is mostly what it started from: see how far repeat-last comes.",
+        single,
         table(("property", *(q.condition for q in p.points)), each),
     ]
 
