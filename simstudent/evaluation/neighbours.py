@@ -25,7 +25,7 @@ from simstudent.evaluation.totals import Evidence
 
 NEIGHBOURS = 1
 """Few, because a class has few students for an assignment: half of them have to be more than this many."""
-PROGRAMS = 100
+PROGRAMS = 64
 """Programs of an assignment that are compared, at most: the work grows with their square."""
 
 

@@ -7,6 +7,7 @@ import importlib.util
 import io
 import math
 import warnings
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -30,12 +31,12 @@ _LINTS = 1_000
 NO_TREE = 0
 """Tree and shape of a text that is no Python."""
 
+_KINDS = [kind for kind in vars(ast).values() if isinstance(kind, type) and issubclass(kind, ast.AST)]
 _FIELDS = {
-    kind: tuple(field for field in kind._fields if field not in ("ctx", "kind"))
-    for kind in vars(ast).values()
-    if isinstance(kind, type) and issubclass(kind, ast.AST)
+    kind: (number, tuple(field for field in kind._fields if field not in ("ctx", "kind")))
+    for number, kind in enumerate(_KINDS)
 }
-"""What tells a node of a kind from another: whether a name is stored shows in where it stands."""
+"""Of a kind of node its number, and what tells its nodes apart: whether a name is stored shows in where it stands."""
 
 Digests = NDArray[np.int64]
 
@@ -85,7 +86,7 @@ def measures(text: str) -> tuple[float, ...]:
     stripped, tree = text.strip(), _tree(text)
     size = stripped.count("\n") + bool(stripped), len(stripped)
     *of_tree, whole, shape = (*(math.nan,) * 3, NO_TREE, NO_TREE) if tree is None else _measured(tree)
-    return *size, *of_tree, _digest([trimmed(text)]), whole, shape
+    return *size, *of_tree, _digest(_bytes(trimmed(text))), whole, shape
 
 
 def findings(text: str) -> float:
@@ -131,15 +132,15 @@ def _measured(tree: ast.AST) -> tuple[int, int, int, int, int]:
     Level by level, kinds and numbers of children tell the whole shape; with what stands in every field, the tree.
     """
     depth = width = nodes = 0
-    told: list[str] = []
+    told = array("q")
     values: list[str] = []
     level: list[ast.AST] = [tree]
     while level:
         depth, width, nodes = depth + 1, max(width, len(level)), nodes + len(level)
         below: list[ast.AST] = []
         for node in level:
-            before, kind = len(below), type(node)
-            for field in _FIELDS[kind]:
+            before, (kind, fields) = len(below), _FIELDS[type(node)]
+            for field in fields:
                 value = getattr(node, field, None)
                 if isinstance(value, ast.AST):
                     below.append(value)
@@ -149,17 +150,21 @@ def _measured(tree: ast.AST) -> tuple[int, int, int, int, int]:
                     below += inner
                     values.append(str(len(value)) if len(inner) == len(value) else _plain(value))
                 else:
-                    values.append(f"{type(value).__name__}{value!r}")
-            told.append(f"{kind.__name__}{len(below) - before}")
+                    values.append(repr(value))
+            told.append(kind + len(_KINDS) * (len(below) - before))
         level = below
-    return depth, width, nodes, _digest([*told, *values]), _digest(told)
+    shape = told.tobytes()
+    return depth, width, nodes, _digest(shape + _bytes("\n".join(values))), _digest(shape)
 
 
 def _plain(items: Sequence[object]) -> str:
     """A list that holds more than nodes: names, or None between keys."""
-    return repr(["" if isinstance(item, ast.AST) else (type(item).__name__, item) for item in items])
+    return repr(["" if isinstance(item, ast.AST) else (item,) for item in items])
 
 
-def _digest(told: Sequence[str]) -> int:
-    found = blake2b("\n".join(told).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return (int.from_bytes(found, "big") >> 1) or 1
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _digest(told: bytes) -> int:
+    return (int.from_bytes(blake2b(told, digest_size=8).digest(), "big") >> 1) or 1
