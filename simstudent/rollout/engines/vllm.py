@@ -112,8 +112,11 @@ class VllmEngine:
 
             if not current_platform.is_cpu():
                 options["gpu_memory_utilization"] = self._memory
-            elif self._adapters:
-                options |= _spare_slot(len(self._adapters))
+            else:
+                # A prompt that is read in pieces takes back what its seed has drawn, which a CPU's generator cannot:
+                # "CPU Generator does not use offset", and the engine ends (vLLM 0.32.0).
+                options.setdefault("enable_chunked_prefill", False)
+                options |= _spare_slot(len(self._adapters)) if self._adapters else {}
             args = AsyncEngineArgs(model=model, skip_tokenizer_init=True, **options)
             # Many requests at once are what vLLM calls the LLM class. AsyncLLM's own defaults, 128 sequences and 2,048
             # tokens a step, are a fraction of what its offline class takes on the same GPU. In a thread, so that
