@@ -168,6 +168,8 @@ class RolloutSection(Section):
     """Copies of the model that the vLLM engine runs, each on a GPU of its own; ``auto`` is all that are visible."""
     gpu_memory: float = Field(0.85, gt=0, lt=1)
     """The vLLM engine's share of the GPU's memory: less where other programs use the same GPU."""
+    eager: bool = False
+    """The vLLM engine without compilation and CUDA graphs: it starts sooner and writes slower."""
     batch_size: int = Field(16, ge=1)
     """Sequences decoded together by the transformers engine."""
     resamples: int = Field(10_000, ge=100)

@@ -81,6 +81,7 @@ async def engines_here(
             max_lora_rank=max(map(_rank, adapters.values()), default=8),
             gpus=gpus,
             gpu_memory_utilization=r.gpu_memory,
+            enforce_eager=r.eager,
         )
         async with vllm:
             yield [vllm.on(gpu) for gpu in range(gpus)]

@@ -104,7 +104,8 @@ def prepare_simulation(
         "dialogue": recipe.dialogue.model_dump(mode="json"),
         "grader": recipe.grader.model_dump(mode="json", exclude={"workers"}),
         **r.model_dump(
-            mode="json", exclude={"methods", "concurrency", "gpus", "gpu_memory", "batch_size", "resamples", "server"}
+            mode="json",
+            exclude={"methods", "concurrency", "gpus", "gpu_memory", "eager", "batch_size", "resamples", "server"},
         ),
         "steps": r.horizon,
         **({"server": r.server.decides} if r.engine == "openai" else {}),
