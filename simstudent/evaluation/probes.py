@@ -8,7 +8,8 @@ what holds of the prefix or comes after it. It departs from the published code i
 * Each prefix is predicted once, by the fold that holds it back: so there are intervals, by bootstrap over students.
 * Beside a model's states stand two things that need no model: the number of submissions and characters so far
   (``position``), and the words of the prefix (``words``). What they predict as well needs no explanation.
-* Ridge chooses its penalty by leave-one-out within the training folds (scikit-learn's RidgeCV) on standardised states.
+* Ridge chooses its penalty within the training folds, over folds of whole trajectories or students again
+  (grouped_ridge.py), on standardised states: left-out rows alone have near copies among the others.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from simstudent.data.records import Trajectory
 from simstudent.errors import missing_extra
 from simstudent.evaluation.behaviour_times import instants
+from simstudent.evaluation.grouped_ridge import predicted
 from simstudent.evaluation.statistics import Array, Estimate, draws, interval
 
 Measure = Literal["R2", "AUC", "accuracy"]
@@ -44,7 +46,6 @@ TARGETS: Mapping[str, Measure] = {
 """What is predicted of a prefix, and how well is measured: R2 against the training folds' mean, the area under the
 ROC curve (.5 is chance), accuracy. Seconds and distances (Levenshtein, characters) as log(1 + x)."""
 
-ALPHAS = tuple(10.0**k for k in range(8))
 LEAST = 10
 """A title takes part when so many trajectories have it."""
 
@@ -219,34 +220,20 @@ def _predicted(
 ) -> dict[str, tuple[Scored, Scored]]:
     """Targets and their controls predicted by ridge over grouped folds.
 
-    Each has its own penalty, as if it were fitted alone, but what costs (the states' decomposition) is done once a fold
-    for all that are numbers. Titles are classes, whose columns share one penalty: a fit for them, one for the control.
+    Each has its own penalty, as if it were fitted alone. Titles are classes: a column each, 1 where a row has it, that
+    share one penalty; the highest is predicted.
     """
-    try:
-        from sklearn.linear_model import RidgeClassifierCV, RidgeCV
-        from sklearn.model_selection import GroupKFold
-        from sklearn.preprocessing import StandardScaler
-    except ImportError as error:
-        raise missing_extra("scikit-learn", "traces") from error
-
-    columns = [(target, n) for target in asked for n in (0, 1)]
-    classes = [c for c in columns if TARGETS[c[0]] == "accuracy"]
-    numbers = [c for c in columns if TARGETS[c[0]] != "accuracy"]
-    truth = {(target, n): asked[target][n] for target, n in columns}
-    predicted = {c: np.empty(len(states)) for c in columns}
-    mean = {c: np.empty(len(states)) for c in columns}
-    for train, test in GroupKFold(folds, shuffle=True, random_state=seed).split(states, groups=groups):
-        scale = StandardScaler().fit(states[train])
-        known, held = scale.transform(states[train]), scale.transform(states[test])
-        if numbers:
-            ridge = RidgeCV(ALPHAS, alpha_per_target=True).fit(
-                known, np.stack([truth[c][train] for c in numbers], axis=1)
-            )
-            for c, column in zip(numbers, ridge.predict(held).T, strict=True):
-                predicted[c][test] = column
-        for c in classes:
-            predicted[c][test] = RidgeClassifierCV(ALPHAS).fit(known, truth[c][train]).predict(held)
-        for c in columns:
-            mean[c][test] = truth[c][train].mean()
-    made = {c: Scored(TARGETS[c[0]], truth[c], predicted[c], mean[c]) for c in columns}
-    return {target: (made[target, 0], made[target, 1]) for target in asked}
+    questions = [(target, values) for target, both in asked.items() for values in both]
+    classes = [np.unique(values) if TARGETS[target] == "accuracy" else None for target, values in questions]
+    columns = [
+        values[:, None] if of is None else (values[:, None] == of).astype(float)
+        for (_, values), of in zip(questions, classes, strict=True)
+    ]
+    starts = np.cumsum([0, *(c.shape[1] for c in columns)])
+    together = np.repeat(np.arange(len(columns)), np.diff(starts))
+    found, mean = predicted(states.astype(np.float64), np.hstack(columns), groups, together, folds, seed)
+    made = []
+    for (target, values), of, start, end in zip(questions, classes, starts[:-1], starts[1:], strict=True):
+        answer = found[:, start] if of is None else of[found[:, start:end].argmax(axis=1)]
+        made.append(Scored(TARGETS[target], values, answer, mean[:, start]))
+    return dict(zip(asked, zip(made[::2], made[1::2], strict=True), strict=True))

@@ -16,6 +16,7 @@ import numpy as np
 
 from simstudent.errors import missing_extra
 from simstudent.evaluation.behaviour_bootstrap import moments, pearson
+from simstudent.evaluation.grouped_ridge import ALPHAS
 from simstudent.evaluation.statistics import Array, Estimate, draws, interval
 
 Kind = Literal["mlp", "ridge"]
@@ -64,7 +65,7 @@ def _predicted(kind: Kind, x: Array, y: Array, folds: int, seed: int) -> Array:
     except ImportError as error:
         raise missing_extra("scikit-learn", "traces") from error
     if kind == "ridge":
-        model = RidgeCV(tuple(10.0**k for k in range(8)))
+        model = RidgeCV(ALPHAS)  # by leave-one-out, which is fair here: a student is one row
     else:
         model = MLPRegressor(
             hidden_layer_sizes=(64,), alpha=1.0, early_stopping=len(y) >= 100, max_iter=300, random_state=seed

@@ -11,7 +11,8 @@ import pytest
 
 from simstudent.cli import main
 from simstudent.data.records import Submission, Trajectory
-from simstudent.evaluation.probes import ALPHAS, Prefixes, Scored, _predicted, frequent, probes, targets_of, word_counts
+from simstudent.evaluation.grouped_ridge import ALPHAS, penalties
+from simstudent.evaluation.probes import Prefixes, Scored, _predicted, frequent, probes, targets_of, word_counts
 from simstudent.evaluation.representations import _so_far
 from simstudent.evaluation.vector_probes import vector_probes
 
@@ -101,27 +102,64 @@ def test_a_signal_is_found_and_noise_and_shuffled_targets_are_at_chance() -> Non
             assert p.behind.interval.low > 0.2
 
 
-def test_targets_that_are_fitted_together_come_out_as_if_alone() -> None:
-    from sklearn.linear_model import RidgeClassifierCV, RidgeCV
+@pytest.mark.parametrize("features", [6, 70])  # more features than an inner fold has rows
+def test_targets_that_are_fitted_together_come_out_as_if_alone_with_scikit_learn(features: int) -> None:
+    from sklearn.linear_model import Ridge, RidgeClassifier
     from sklearn.model_selection import GroupKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.preprocessing import LabelBinarizer, StandardScaler
 
     generator = np.random.default_rng(4)
-    states, groups = generator.normal(size=(200, 6)), np.arange(200) // 5
-    telling = states @ generator.normal(size=6)
-    titles = np.digitize(telling + 2 * generator.normal(size=200), [-1.0, 1.0]).astype(float)
-    asked = {"attempts_left": telling, "seconds_left": generator.normal(size=200), "title": titles}
+    states, groups = generator.normal(size=(120, features)), np.arange(120) // 5
+    telling = states[:, :6] @ generator.normal(size=6)
+    titles = np.digitize(telling + 2 * generator.normal(size=120), [-1.0, 1.0]).astype(float)
+    asked = {"attempts_left": telling, "title": titles}
     both = {name: (values, generator.permutation(values)) for name, values in asked.items()}
-    made = _predicted(states, groups, both, 4, 7)
-    folds = GroupKFold(4, shuffle=True, random_state=7)
+    made = _predicted(states, groups, both, 3, 7)
+    folds = GroupKFold(3, shuffle=True, random_state=7)
+    used = set()
     for name in asked:
-        alone = RidgeClassifierCV(ALPHAS) if name == "title" else RidgeCV(ALPHAS)
         for scored, values in zip(made[name], both[name], strict=True):
-            model = make_pipeline(StandardScaler(), alone)
-            wanted = cross_val_predict(model, states, values, cv=folds, groups=groups)
-            np.testing.assert_allclose(scored.predicted, wanted, atol=1e-9)
+            wanted = np.empty(120)
+            numbers = LabelBinarizer().fit_transform(values) if name == "title" else values
+            for train, test in folds.split(states, groups=groups):
+                errors = []
+                for alpha in ALPHAS:
+                    model = make_pipeline(StandardScaler(), Ridge(alpha))
+                    guess = cross_val_predict(model, states[train], numbers[train], cv=folds, groups=groups[train])
+                    errors.append(np.square(guess - numbers[train]).sum())
+                alpha = ALPHAS[int(np.argmin(errors))]
+                used.add(alpha)
+                model = make_pipeline(StandardScaler(), (RidgeClassifier if name == "title" else Ridge)(alpha))
+                wanted[test] = model.fit(states[train], values[train]).predict(states[test])
+            np.testing.assert_allclose(scored.predicted, wanted, atol=1e-8)
             assert scored.truth is values
+    assert len(used) > 2
+
+
+def test_rows_that_are_copies_do_not_make_the_penalty_too_small() -> None:
+    from sklearn.linear_model import RidgeCV
+    from sklearn.preprocessing import StandardScaler
+
+    generator = np.random.default_rng(5)
+    groups = np.arange(300) // 10
+    states = generator.normal(size=(30, 40))[groups] + 0.05 * generator.normal(size=(300, 40))
+    values = generator.normal(size=30)[groups]  # nothing to be read off
+    alone = RidgeCV(ALPHAS).fit(StandardScaler().fit_transform(states), values)
+    assert alone.alpha_ == ALPHAS[0]
+    (chosen,) = penalties(states, values[:, None], groups, np.zeros(1, int), 5, 1)
+    assert ALPHAS[chosen] >= 1000
+    (scored, _) = _predicted(states, groups, {"attempts_left": (values, values)}, 5, 1)["attempts_left"]
+    assert scored.values(np.ones((1, 300)))[0] > -0.2
+
+
+def test_a_title_that_the_training_folds_lack_is_not_predicted() -> None:
+    generator = np.random.default_rng(6)
+    groups = np.arange(60) // 2
+    titles = np.where(groups == 0, 0.0, 1.0 + groups % 2)
+    (scored, _) = _predicted(generator.normal(size=(60, 5)), groups, {"title": (titles, titles)}, 5, 1)["title"]
+    assert set(scored.predicted[:2]) <= {1.0, 2.0}
+    assert set(scored.predicted) >= {1.0, 2.0}
 
 
 def test_what_is_counted_of_prefixes_is_what_their_texts_hold() -> None:
