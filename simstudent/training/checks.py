@@ -93,7 +93,7 @@ def _batches(recipe: Recipe, stage: Stage) -> list[str]:
 
 def _trackers(recipe: Recipe, stage: Stage) -> list[str]:
     """Trackers (``trainer: {report_to: ...}``) that are not installed. Most are called as their packages are."""
-    asked = getattr(recipe, stage).trainer.get("report_to", [])
+    asked = getattr(recipe, stage).trainer.get("report_to") or []
     names = [asked] if isinstance(asked, str) else list(asked)
     packages = {name: {"azure_ml": "azureml", "flyte": "flytekit"}.get(name, name) for name in names}
     return [

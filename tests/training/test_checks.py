@@ -51,7 +51,7 @@ def test_a_mistake_is_told_before_any_data_is_read(
 
 def test_a_plain_recipe_is_not_refused() -> None:
     assert [refused(made(), stage) for stage in STAGES] == [[], [], []]
-    check(made(sft={"best": "skill"}, rollout={"engine": "vllm"}), "sft")
+    check(made(sft={"best": "skill", "trainer": {"report_to": None}}, rollout={"engine": "vllm"}), "sft")
 
 
 def test_validate_tells_of_stages_that_the_recipe_speaks_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
