@@ -86,7 +86,7 @@ def _batches(recipe: Recipe, stage: Stage) -> list[str]:
     if batch % (section.micro_batch_size * world):
         return [
             f"{stage}: {name} ({batch}) is not a multiple of micro_batch_size x processes "
-            f"({section.micro_batch_size} x {world})"
+            f"({section.micro_batch_size} x {world}): set a smaller {stage}.micro_batch_size, or a larger batch_size"
         ]
     return []
 
