@@ -99,6 +99,8 @@ def run_dapo(
         prompts = sorted(prompts, key=lambda p: position(recipe.seed, "dapo-limit", p.key))[: d.limit]
     if not prompts:
         raise SimstudentError("no prompt: no training trajectory has two submissions that fit the window")
+    if len(prompts) < d.batch_size:
+        raise SimstudentError(f"{len(prompts)} prompts are no batch of {d.batch_size}: set dapo.batch_size to fewer")
     say(f"  {len(prompts)} prompts" + (f"; {unfit} do not fit the window" if unfit else ""))
     say(f"Plan: DAPO, G={d.generations}, {d.batch_size} prompts a step, rewards {_named(d.rewards)}")
     if dry_run:

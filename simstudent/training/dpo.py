@@ -199,6 +199,8 @@ def _train(
         "train_sampling_strategy": "group_by_length" if d.micro_batch_size > 1 else "random",
         "length_column_name": LENGTH,
         "precompute_ref_log_probs": d.reference == "precomputed",
+        # Nothing is kept for a backward pass there, and a small model waits for launches rather than for the GPU.
+        "precompute_ref_batch_size": 4 * d.micro_batch_size,
         "gradient_checkpointing": policy.checkpointing,
     }
     rows = {side: dataset_of(found) for side, found in pairs.items()}

@@ -169,6 +169,11 @@ def keep_varying(trainer: Any, judge: Judge, path: Path, say: Callable[[str], No
             "dapo.filter left no prompt: every prompt's completions all got the same reward. Raise dapo.temperature or "
             "dapo.generations, or choose other dapo.rewards"
         )
+    if len(kept) < (batch := trainer.args.generation_batch_size // count):
+        raise SimstudentError(
+            f"dapo.filter left {len(kept)} prompts, which are no batch of {batch}: raise dapo.limit or dapo.positions, "
+            "or set dapo.batch_size to fewer"
+        )
     if is_main():
         write_json(path, kept)
     trainer.train_dataset = Dataset.from_dict({"prompt": kept})

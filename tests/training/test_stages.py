@@ -119,6 +119,13 @@ def test_dapo_learns_from_graded_completions(recipe: Recipe, sft: Path, capsys: 
     assert "  sft: 2 rollouts" in out
 
 
+def test_too_few_prompts_for_a_batch_are_told(recipe: Recipe, tmp_path: Path) -> None:
+    few = recipe.model_copy(update={"dapo": recipe.dapo.model_copy(update={"limit": 3, "batch_size": 4})})
+    with pytest.raises(SimstudentError, match="3 prompts are no batch of 4"):
+        run_dapo(few, root=tmp_path, say=lambda text: None)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_the_most_skilful_checkpoint_is_kept(recipe: Recipe, tmp_path: Path) -> None:
     sft = recipe.sft.model_copy(update={"best": "skill", "evaluations": 2, "batch_size": 1})
