@@ -167,6 +167,7 @@ def work(wanted: Sequence[Job], args: argparse.Namespace) -> int:
         with (args.to / "steps.txt").open("a", encoding="utf-8") as steps:
             steps.write(line + "\n")
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no job is left behind
     try:
         while waiting or running:
             for job in list(waiting):
