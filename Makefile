@@ -54,7 +54,7 @@ vllm: .venv-vllm/.done
 	@touch $@
 
 .venv/.test: .venv/.demo
-	$(PIP) -c $(LOCK) -e ".[train,codebleu,pencilcode,falconcode,ray,report,traces,dev]"
+	$(PIP) -c $(LOCK) -e ".[train,codebleu,pencilcode,falconcode,ray,report,tensorboard,traces,dev]"
 	@# The compiler of Pencil Code programs, from npm; without it their tests are skipped, and say so.
 	$(BIN)/python -m graders.pencilcode install --if-missing || true
 	@touch $@
