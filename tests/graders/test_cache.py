@@ -104,8 +104,8 @@ def test_a_full_disk_loses_no_grade(tmp_path: Path, add: Problem) -> None:
     programs = [f"{CODE}# {n}" + "x" * 500 for n in range(60)]
     with pytest.warns(UserWarning, match="grades are kept no longer") as told, Pool(1, cache=cache) as pool:
         grades = [pool.grade(code, add) for code in programs]
-    assert [g.score for g in grades] == [1.0] * 60  # the grader's own: nothing came from the cache
-    assert len(told) == 1
+    assert [g for g in grades if g.score != 1.0] == []  # the grader's own: nothing came from the cache
+    assert len([w for w in told if "kept no longer" in str(w.message)]) == 1
 
 
 def locked(path: Path) -> sqlite3.Connection:

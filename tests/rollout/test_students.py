@@ -76,6 +76,7 @@ def test_the_engine_scores_as_training_does(tiny_model: Path, adapter: Path) -> 
         torch.testing.assert_close(following, expected[-1], atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_the_student_asked_for(tiny_model: Path, adapter: Path) -> None:
     model = tuned(tiny_model, adapter)
 
