@@ -59,7 +59,9 @@ class Job:
 
 def jobs(trial: bool) -> list[Job]:
     """All of them, the most wanted first."""
-    few, probes = ("--limit 3", "--limit 60 --folds 3 --resamples 100") if trial else ("", "--limit 200 --resamples 500")
+    few, probes = (
+        ("--limit 3", "--limit 60 --folds 3 --resamples 100") if trial else ("", "--limit 200 --resamples 500")
+    )
     adapt = "--k 1,4,8 --seeds 1 --rollouts " + (
         "0 --shuffles 2 --epochs 1" if trial else "150 --shuffles 10 --epochs 10"
     )
