@@ -101,6 +101,7 @@ def test_a_vector_learns_its_students_habit_and_no_others(bench: Any) -> None:
     assert alone.epochs[0] == both.epochs[0]
 
 
+@pytest.mark.slow
 def test_the_epoch_with_the_lowest_tuning_loss_counts(bench: Any) -> None:
     """Tuning on another student's habit, with steps that are far too large: the loss goes up and down."""
     from simstudent.training.adapt import Learning, Task, fit

@@ -63,6 +63,7 @@ def tuned(model: Path, adapter: Path) -> Any:
     return found
 
 
+@pytest.mark.slow
 def test_the_engine_scores_as_training_does(tiny_model: Path, adapter: Path) -> None:
     model = tuned(tiny_model, adapter)
     for ids in prompts(16):
