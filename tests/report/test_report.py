@@ -153,6 +153,7 @@ def test_what_cannot_be_reported_is_named(
         gather(given)
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_alike_twice_and_take_on_the_pages_colours(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     path = str(folder(tmp_path / "r"))

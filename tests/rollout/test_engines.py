@@ -228,6 +228,7 @@ def test_a_failing_step_ends_its_rows_and_no_others(tiny_model: Path, monkeypatc
     assert [isinstance(answer, EngineError) for answer in found] == [True, True, False, False, False, False]
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_batch_and_tries_again(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     step = rows.SlotRows.step
 
