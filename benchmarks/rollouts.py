@@ -11,7 +11,7 @@ warms everything up.
 
 ``--stragglers P`` lets a share P of the answers run on to the limit of tokens, ``--loops P`` lets a share P of the
 programs never end, on top of what the model does by itself; several values are several settings. A hash decides which,
-so both loops have the same.
+so both loops have the same. ``--bursts`` are values of the engine's ``burst`` that ours is measured with, each in turn.
 """
 
 from __future__ import annotations
@@ -271,7 +271,8 @@ async def run(args: argparse.Namespace) -> None:
             print(f"32 rollouts of {method or 'base'} to warm up: {facts['seconds']:.1f} s", flush=True)
         for chosen in [methods] if len(methods) == 1 else [methods[1:], methods]:
             for stragglers, loops in zip(args.stragglers, args.loops, strict=True):
-                results += await compare(once, chosen, starts, Shares(stragglers, loops), args.repeats)
+                drawn = Shares(stragglers, loops)
+                results += await compare(once, engines, chosen, starts, drawn, args.repeats, args.bursts)
                 if args.to:
                     setting = {k: v for k, v in vars(args).items() if k != "to"}
                     text = json.dumps({"setting": setting, "results": results}, indent=2)
@@ -279,27 +280,39 @@ async def run(args: argparse.Namespace) -> None:
 
 
 async def compare(
-    once: Any, chosen: Sequence[str | None], starts: Sequence[Start], drawn: Shares, repeats: int
+    once: Any,
+    engines: Sequence[Any],
+    chosen: Sequence[str | None],
+    starts: Sequence[Start],
+    drawn: Shares,
+    repeats: int,
+    bursts: Sequence[float],
 ) -> list[dict[str, Any]]:
-    """Both loops, so many times in turn."""
+    """Both loops, so many times in turn; ours with each value of ``bursts``."""
     label = " + ".join(method or "base" for method in chosen)
     setting = {"methods": label, "stragglers": drawn.stragglers, "loops": drawn.loops}
     print(f"{label}: {len(starts)} starts, {drawn.stragglers:.0%} drawn stragglers, {drawn.loops:.0%} endless programs")
-    times: dict[str, list[float]] = {"step_synchronous": [], "ours": []}
-    results = []
+    times: dict[float | None, list[float]] = {}
+    programs: dict[float | None, list[Rollout]] = {}
+    results: list[dict[str, Any]] = []
     for _ in range(repeats):
-        pair = []
-        for loop in (step_synchronous, ours):
-            facts, rollouts = await once(loop, chosen, starts, drawn)
-            times[loop.__name__].append(facts["seconds"])
-            results.append({**setting, **facts})
-            pair.append(rollouts)
-            print(show(facts), flush=True)
-        same = agreement(*pair)
-        print(f"  {same:.1%} of the rollouts hand in the same programs in both", flush=True)
-    ratio = statistics.median(times["step_synchronous"]) / statistics.median(times["ours"])
-    print(f"  ours is {ratio:.2f} times as fast (medians of {repeats})", flush=True)
-    return [*results, {**setting, "ratio": round(ratio, 3), "same_programs": round(same, 4)}]
+        for burst in (None, *bursts):
+            for door in getattr(getattr(engines[0], "_engine", None), "doors", ()):
+                door.seconds = burst or 0.0
+            facts, programs[burst] = await once(ours if burst is not None else step_synchronous, chosen, starts, drawn)
+            times.setdefault(burst, []).append(facts["seconds"])
+            results.append({**setting, "burst": burst, **facts})
+            print(show(facts) + ("" if burst is None else f", bursts of {burst:g} s"), flush=True)
+    for burst in bursts:
+        ratio = statistics.median(times[None]) / statistics.median(times[burst])
+        same = agreement(programs[None], programs[burst])
+        results.append({**setting, "burst": burst, "ratio": round(ratio, 3), "same_programs": round(same, 4)})
+        print(
+            f"  ours with bursts of {burst:g} s is {ratio:.2f} times as fast (medians of {repeats}); {same:.1%} of the "
+            "rollouts hand in the same programs in both",
+            flush=True,
+        )
+    return results
 
 
 def main() -> None:
@@ -318,6 +331,7 @@ def main() -> None:
     )
     parser.add_argument("--loops", type=float, nargs="+", default=[0.0, 0.05], help="shares of programs, one for each")
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--bursts", type=float, nargs="+", default=[0.1], help="seconds; vllm only")
     parser.add_argument("--to", metavar="FILE", help="write all facts as JSON")
     asyncio.run(run(parser.parse_args()))
 

@@ -88,13 +88,13 @@ class Pool:
         when the problem's values cannot be handed to another process or its language has no grader here, and
         IsolationError when this machine cannot shut programs in as well as the pool requires.
         """
-        return self._submit(code, problem).result()
+        return self.grade_soon(code, problem).result()
 
     async def grade_async(self, code: str | None, problem: Problem) -> Grade:
         """As `grade`, for coroutines: thousands may await at once; programs run as workers become free."""
         import asyncio
 
-        return await asyncio.wrap_future(self._submit(code, problem))
+        return await asyncio.wrap_future(self.grade_soon(code, problem))
 
     def grade_many(self, items: Iterable[_Item]) -> Iterator[Grade]:
         """Grades in the order of ``items``, as they become known; ``items`` is read only a little ahead.
@@ -130,7 +130,8 @@ class Pool:
         finally:
             window.cancel()
 
-    def _submit(self, code: str | None, problem: Problem) -> Future[Grade]:
+    def grade_soon(self, code: str | None, problem: Problem) -> Future[Grade]:
+        """As `grade`, at once: a future, for callers that have something else to do meanwhile."""
         self._check_process()
         kind(problem).prepare(problem)
         found = self.cache.get(code, problem) if self.cache is not None else None
@@ -179,7 +180,7 @@ class _Window:
         """Hand one more in, unless an equal one was, not long ago."""
         future = self._known.pop(item, None)
         if future is None:
-            future = self._pool._submit(*item)
+            future = self._pool.grade_soon(*item)
         self._known[item] = future  # now the latest
         if len(self._known) > _KNOWN:
             del self._known[next(iter(self._known))]

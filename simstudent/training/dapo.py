@@ -21,7 +21,7 @@ from simstudent.errors import SimstudentError, missing_extra
 from simstudent.training.checks import check
 from simstudent.training.examples import Examples, examples
 from simstudent.training.ranks import free_port, once, quiet, world_size
-from simstudent.training.reinforce import Judge, guard, keep_varying, policy_trainer
+from simstudent.training.reinforce import Judge, grade_early, guard, keep_varying, policy_trainer
 from simstudent.training.rewards import Example
 from simstudent.training.settings import shared_settings, steps_of
 from simstudent.training.stages import begin, finish, identity, prepared, sft_run, unfinished_run
@@ -158,7 +158,8 @@ def _train(
         free_port()
     checkpoint = once(lambda: prepared(run))
     judge = Judge(encoder, {p.key: p.example for p in prompts}, pool, d.rewards)
-    trainer = policy_trainer({p.key: p.ids for p in prompts}, judge, encoder.stop_ids)(
+    ids = {p.key: p.ids for p in prompts}
+    trainer = policy_trainer(ids, judge, encoder.stop_ids)(
         model=policy.model,
         reward_funcs=[judge],
         args=_settings(recipe, encoder, run, policy, steps_of(len(prompts), d.batch_size, d.epochs), vllm),
@@ -171,6 +172,8 @@ def _train(
         ],
     )
     trainer.remove_callback(transformers.PrinterCallback)
+    if vllm and trainer.vllm_generation.mode == "colocate":
+        grade_early(trainer.vllm_generation.llm.llm_engine, ids, judge)
     if d.filter:
         keep_varying(trainer, judge, run / "prompts.json", say)
         # A run that is resumed before its first checkpoint filters no prompts again. As TRL: another seed per process.

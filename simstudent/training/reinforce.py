@@ -1,7 +1,8 @@
 """What DAPO puts into TRL's GRPOTrainer: prompts that are windowed ids already, graded rewards, and guards.
 
 TRL tokenises texts itself and never shortens a prompt; here the encoder's ids go in as they are, so that the policy
-sees what it was trained on and will see in rollouts.
+sees what it was trained on and will see in rollouts. TRL calls for rewards when the last completion is written; vLLM's
+completions are handed to the graders one by one as they end, while the others are being written.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from graders import Grade, Pool
+from graders import Grade, Pool, Problem
 from graders.compare import ast_equal
 from simstudent.dialogue.encode import Encoder, Ids
 from simstudent.errors import SimstudentError
@@ -46,13 +48,27 @@ class Judge:
         self.since = time.monotonic()
         self.cut_off = 0
         self.constant = 0
+        self.begun: dict[tuple[str | None, Problem], Future[Grade]] = {}
+
+    def begin(self, key: str, completion: Ids) -> None:
+        """Hand a completion to the graders, before its reward is asked for with those of all others."""
+        example = self.examples[key]
+        self._soon(self._code(completion, example), example.problem)
+
+    def _soon(self, code: str | None, problem: Problem) -> Future[Grade]:
+        """The grade of a program, under way once between two calls."""
+        future = self.begun.get((code, problem))
+        if future is None:
+            future = self.begun[code, problem] = self.pool.grade_soon(code, problem)
+        return future
 
     def __call__(self, prompts: Sequence[str], completion_ids: Sequence[Ids], **unused: Any) -> list[float | None]:
         began = time.monotonic()
         found = [self.examples[key] for key in prompts]
         codes = [self._code(ids, e) for ids, e in zip(completion_ids, found, strict=True)]
-        grades = self.pool.grade_many((code, e.problem) for code, e in zip(codes, found, strict=True))
-        worth = [self._worth(*row) for row in zip(codes, found, grades, strict=True)]
+        grades = [self._soon(code, e.problem) for code, e in zip(codes, found, strict=True)]
+        worth = [self._worth(code, e, grade.result()) for code, e, grade in zip(codes, found, grades, strict=True)]
+        self.begun.clear()
         self._count(prompts, found, codes, completion_ids, worth)
         self.sums["seconds"] += time.monotonic() - began  # type: ignore[assignment]
         return worth
@@ -130,6 +146,27 @@ def policy_trainer(prompts: Mapping[str, Ids], judge: Judge, stop_ids: Sequence[
             super().log(logs, *args, **kwargs)
 
     return PolicyTrainer
+
+
+def grade_early(engine: Any, prompts: Mapping[str, Ids], judge: Judge) -> None:
+    """Have ``judge`` begin with every completion that vLLM's engine ends, while it goes on writing the others.
+
+    Prompts are known by their ids: of those that are equal any will do, since the assignment and the student's last
+    program stand in them. What is begun under the wrong one costs a grading and changes no reward.
+    """
+    keys = {tuple(ids): key for key, ids in prompts.items()}
+    step = engine.step
+
+    def step_and_begin() -> Any:
+        outputs = step()
+        for output in outputs:
+            key = keys.get(tuple(output.prompt_token_ids)) if output.finished else None
+            if key is not None:
+                for completion in output.outputs:
+                    judge.begin(key, tuple(completion.token_ids))
+        return outputs
+
+    engine.step = step_and_begin
 
 
 def keep_varying(trainer: Any, judge: Judge, path: Path, say: Callable[[str], None]) -> None:

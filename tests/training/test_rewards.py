@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from types import SimpleNamespace
+
 import pytest
 
 from graders import FunctionTest, Grade, Pool, Problem
 from simstudent.dialogue.edits import Answer, read_answer
 from simstudent.errors import SimstudentError
-from simstudent.training.reinforce import Judge, signs
+from simstudent.training.reinforce import Judge, grade_early, signs
 from simstudent.training.rewards import REWARDS, Example, check_name, reward
 
 PROBLEM = Problem("add", (FunctionTest("(1, 2)", "3"), FunctionTest("(0, 0)", "0")), entry="add")
@@ -100,3 +103,44 @@ def test_the_judge_counts_what_it_pays_for(pool: Pool) -> None:
 def test_signs_of_gaming() -> None:
     assert signs({"repeats": 0.2, "full_marks": 0.1, "students_full_marks": 0.1}, 0) == []
     assert len(signs({"repeats": 0.95, "full_marks": 0.9, "students_full_marks": 0.2}, 12)) == 3
+
+
+class Counted(Pool):
+    """A pool that notes what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.given: list[str | None] = []
+
+    def grade_soon(self, code: str | None, problem: Problem) -> Future[Grade]:
+        self.given.append(code and code + "\n")  # the fence's last line end is not the program's
+        return super().grade_soon(code, problem)
+
+
+def test_completions_are_graded_while_others_are_being_written(pool: Pool) -> None:
+    answers = [ids(f"```python\n{code}```") for code in (NEXT, PREVIOUS, NEXT)]
+    ends = [[], [answers[0]], [answers[1], answers[2]]]
+
+    class Engine:
+        """Ends one completion in its second step and two in its third."""
+
+        def step(self) -> list[SimpleNamespace]:
+            unended = SimpleNamespace(finished=False, prompt_token_ids=[7, 8], outputs=[])
+            done = [SimpleNamespace(token_ids=found) for found in ends.pop(0)]
+            return [unended, *(SimpleNamespace(finished=True, prompt_token_ids=[7, 8], outputs=[d]) for d in done)]
+
+    engine = Engine()
+    with Counted() as counted:
+        judge = Judge(Letters(), {"k": example(pool)}, counted, {"tiered": 1.0})  # type: ignore[arg-type]
+        grade_early(engine, {"k": (7, 8)}, judge)
+        engine.step()
+        assert counted.given == []
+        engine.step()
+        assert counted.given == [NEXT]
+        engine.step()
+        assert counted.given == [NEXT, PREVIOUS]  # the third is equal to the first
+        late = ids(f"```python\n{RIGHT}```")
+        assert judge(["k"] * 4, [*answers, late]) == [2.0, 1.0, 2.0, 0.0]  # type: ignore[list-item]
+        assert counted.given == [NEXT, PREVIOUS, RIGHT]
+        assert judge(["k"], answers[:1]) == [2.0]  # type: ignore[arg-type]
+        assert counted.given[3:] == [NEXT]  # nothing is kept from one call to the next

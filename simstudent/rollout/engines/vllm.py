@@ -20,6 +20,7 @@ from typing import Any
 from simstudent.errors import SimstudentError, missing_extra
 from simstudent.rollout.engine import Completion, EngineError, Sampling
 from simstudent.rollout.engines import Counters
+from simstudent.rollout.engines.bursts import Bursts
 from simstudent.training.models import resolve_model
 from simstudent.training.students import FIRST, Students, embedder, students_beside, unknown_student
 
@@ -35,6 +36,9 @@ FUSED = {"qkv_proj": {"q_proj", "k_proj", "v_proj"}, "gate_up_proj": {"gate_proj
 RESIDENT = 8
 """Adapters on the device at once; more take turns."""
 
+BURST = 0.1
+"""Seconds for which a request may wait for others to come, while the engine is at work: see ``Bursts``."""
+
 WARM = (513, 514, 528, 1025, 1026, 1040)
 """Prompt lengths that make vLLM compile what it does not at its start: see ``VllmEngine._warm_up``."""
 
@@ -45,7 +49,8 @@ class VllmEngine:
     ``model`` and ``revision`` are as for ``load_model``. ``max_model_len``: most tokens of prompt and answer together.
     ``max_lora_rank``: at least the largest adapter's rank is taken. ``gpu_memory_utilization``: the share of the GPU's
     memory for weights and cache. ``gpus``: so many copies of the model, a GPU each, started at the same time; ``on``
-    chooses one. ``enforce_eager`` starts sooner and runs slower. ``options`` are further ones of vLLM's, over ours. The
+    chooses one. ``enforce_eager`` starts sooner and runs slower. ``burst``: for so many seconds a request waits for
+    others, to go in with them. ``options`` are further ones of vLLM's, over ours. The
     engine is a process of its own, which is spawned: a script that opens one needs ``if __name__ == "__main__":``.
 
     Numerics vary with what else is in the batch, so a near tie may fall differently from run to run;
@@ -67,6 +72,7 @@ class VllmEngine:
         enforce_eager: bool = False,
         gpus: int = 1,
         warm_up: bool = True,
+        burst: float = BURST,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         self.counters = Counters()
@@ -87,6 +93,7 @@ class VllmEngine:
             "data_parallel_size": gpus,
         } | dict(options or {})
         self._warm = warm_up and not enforce_eager
+        self.doors = [Bursts(burst) for _ in range(gpus)]
         self._students: Mapping[str | None, Students] = {}
         self._embed: Any = None
         self._llm: Any = None
@@ -150,23 +157,9 @@ class VllmEngine:
             raise EngineError(f"no adapter '{adapter}'; the engine was opened with: {sorted(self._adapters) or 'none'}")
         if wrong := unknown_student(ids, self._students.get(adapter)):
             raise EngineError(wrong)
-        request = f"{next(self._numbers)}"
-        final = None
-        with self._counted():
-            try:
-                outputs = self._llm.generate(
-                    self._prompt(ids, adapter),
-                    _parameters(sampling, seed),
-                    request_id=request,
-                    lora_request=self._lora(adapter),
-                    data_parallel_rank=gpu,
-                )
-                async for output in outputs:
-                    final = output
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:  # whatever vLLM raises is the engine's failure, and recorded as such
-                raise EngineError(f"vLLM: {type(error).__name__}: {error}") from error
+        async with self.doors[gpu or 0]:
+            with self._counted():
+                final = await self._last(ids, sampling, seed, adapter, f"{next(self._numbers)}", gpu)
         if final is None or not final.outputs or final.outputs[0].finish_reason not in ("stop", "length"):
             reason = final.outputs[0].finish_reason if final and final.outputs else "no output"
             raise EngineError(f"vLLM ended a request without an answer ({reason})")
@@ -179,6 +172,27 @@ class VllmEngine:
         if found and found[-1] in sampling.stop_ids:
             found = found[:-1]
         return Completion(found, truncated=answer.finish_reason == "length")
+
+    async def _last(
+        self, ids: Sequence[int], sampling: Sampling, seed: int, adapter: str | None, request: str, gpu: int | None
+    ) -> Any:
+        """vLLM's last output for a request, None without any. Whatever it raises comes as EngineError."""
+        final = None
+        try:
+            outputs = self._llm.generate(
+                self._prompt(ids, adapter),
+                _parameters(sampling, seed),
+                request_id=request,
+                lora_request=self._lora(adapter),
+                data_parallel_rank=gpu,
+            )
+            async for output in outputs:
+                final = output
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # the engine's failure, and recorded as such
+            raise EngineError(f"vLLM: {type(error).__name__}: {error}") from error
+        return final
 
     async def _warm_up(self, gpu: int) -> None:
         """Have the kernels compiled that the first real requests would otherwise wait for.
