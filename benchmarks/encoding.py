@@ -4,7 +4,7 @@
 
 The dialogues are those of the made-up course, each copy with programs of its own (a comment that no other has), so that
 nothing but statements and feedback repeats. In turns, 512 dialogues at a time: the bare tokenizer on all their texts in
-one call (``all``); on the different ones (``distinct``); and ``encode_batches``: the same, and rows with labels under
+one call (``all``); on the different ones (``distinct``); and ``encode``: the same, and rows with labels under
 the window. ``encode`` tokenises a text once however often it comes, also from one call to the next, and is credited
 with the tokens of all texts.
 CPU seconds count all threads: others may be using the machine.
@@ -22,7 +22,7 @@ from itertools import cycle, islice
 from simstudent.data import regrade
 from simstudent.data.load import read
 from simstudent.data.sources.corpora import CourseSource
-from simstudent.dialogue.encode import AT_ONCE, Encoder, encode_batches
+from simstudent.dialogue.encode import AT_ONCE, Encoder, encode
 from simstudent.dialogue.serialize import Dialogue, dialogues
 from simstudent.recipe import DialogueSection, GraderSection
 from simstudent.training.models import load_tokenizer
@@ -89,7 +89,7 @@ def main() -> None:
             clock.tokens += sum(map(len, found))
         ours.tokens = whole.tokens
         with ours:
-            (encoded,) = encode_batches(encoder, held)
+            encoded = encode(encoder, held)
         rows += len(encoded.rows)
         trained += encoded.tokens
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

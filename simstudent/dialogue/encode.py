@@ -7,17 +7,21 @@ never cut. Where programs are written as diffs, the first one in view is written
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from simstudent.dialogue.edits import Answer, CodeFormat, read_answer
+from simstudent.dialogue.rows import IGNORED as IGNORED
+from simstudent.dialogue.rows import Encoded as Encoded
+from simstudent.dialogue.rows import Row as Row
+from simstudent.dialogue.rows import together
 from simstudent.dialogue.serialize import Dialogue, Earlier, Turn
 from simstudent.dialogue.template import ChatTemplate, chat_template
+from simstudent.dialogue.texts import KEPT, Texts
 from simstudent.dialogue.texts import Ids as Ids
-from simstudent.dialogue.texts import Texts
 from simstudent.dialogue.traces import ORIGIN, trace_template
 from simstudent.dialogue.window import Segment as Segment
 from simstudent.dialogue.window import View
@@ -26,43 +30,12 @@ from simstudent.dialogue.window import window_start as window_start
 if TYPE_CHECKING:
     from simstudent.recipe import Recipe
 
-IGNORED = -100
-"""The label of tokens that carry no loss (PyTorch's convention)."""
-
 AT_ONCE = 512
-"""Dialogues whose texts are tokenised in one call."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One training row: ids and labels of equal length; ``targets`` are the 0-based turns trained in it.
-
-    ``first`` is the first turn in view: those before it the window has dropped.
-    """
-
-    key: str
-    ids: Ids
-    labels: Ids
-    targets: tuple[int, ...]
-    first: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """All rows of some dialogues. ``unfit`` names (dialogue, turn) pairs too long for the window."""
-
-    rows: tuple[Row, ...]
-    unfit: tuple[tuple[str, int], ...]
-
-    @property
-    def tokens(self) -> int:
-        """Tokens in all rows."""
-        return sum(len(row.ids) for row in self.rows)
-
-    @property
-    def trained_tokens(self) -> int:
-        """Tokens that carry loss."""
-        return sum(sum(label != IGNORED for label in row.labels) for row in self.rows)
+"""Dialogues whose texts are tokenised in one call; fewer where they are long."""
+CHARACTERS = KEPT // 2
+"""Of their texts: not so many that the first ones are forgotten again before their rows are made."""
+_WIDE = 6
+"""Characters of a token: programs have about three on average."""
 
 
 class Encoder:
@@ -261,10 +234,11 @@ class Encoder:
         """
         head = self._head(dialogue.system, dialogue.opening, dialogue.earlier)
         taken = sum(len(s.ids) for s in head) + len(self._piece(self.template.before_answer))
-        view = View(self, dialogue.turns)
+        turns = dialogue.turns if not self.cut else self._reached(dialogue.turns)
+        view = View(self, turns)
         groups: dict[int, list[int]] = {}
         unfit: list[tuple[str, int]] = []
-        for number, turn in enumerate(dialogue.turns):
+        for number, turn in enumerate(turns):
             # Of an answer in a dialogue, a rollout knows no more than the room it is given; a trace goes on to its end.
             need, alone = (max(0 if self.traces else self.answer_tokens, size) for size in view.answers[number])
             room = self.window - taken - (len(self._content(turn.header)) if turn.header else 0)
@@ -273,25 +247,40 @@ class Encoder:
                 unfit.append((dialogue.key, number))
             else:
                 groups.setdefault(first, []).append(number)
+        unfit += ((dialogue.key, number) for number in range(len(turns), len(dialogue.turns)))
         rows = [_row(dialogue.key, head, view, first, targets) for first, targets in groups.items()]
         return Encoded(tuple(rows), tuple(unfit))
+
+    def _reached(self, turns: Sequence[Turn]) -> Sequence[Turn]:
+        """The turns that the first window might hold: none of the others is ever tokenised."""
+        taken = 0
+        for number, turn in enumerate(turns):
+            if taken > self.window:
+                return turns[:number]
+            taken += sum(len(s.ids) for s in self.parts(turn, None, whole=False))
+        return turns
 
     def segments(self, dialogue: Dialogue, row: Row) -> list[Segment]:
         """A row of the dialogue in its parts; one after another they are the row."""
         head = self._head(dialogue.system, dialogue.opening, dialogue.earlier)
         return _segments(head, View(self, dialogue.turns), row.first, row.targets)
 
-    def learn(self, dialogues: Iterable[Dialogue]) -> None:
-        """Tokenise all texts of the dialogues in one call, on all cores, ahead of their rows."""
-        self._content.learn(text for d in dialogues for text in self._texts(d))
+    def learn(self, texts: Iterable[str]) -> None:
+        """Tokenise texts in one call, on all cores, ahead of the rows that they are in."""
+        self._content.learn(texts)
 
-    def _texts(self, d: Dialogue) -> Iterator[str]:
+    def texts(self, d: Dialogue) -> Iterator[str]:
+        """The texts of a dialogue that its rows need (where traces are cut, about those)."""
         if self.template.system_role or d.earlier:
             yield from (d.system, d.opening)
         for work in d.earlier:
             yield from work.texts
+        room = self.window * _WIDE if self.cut else math.inf
         for turn in d.turns:
+            if room < 0:  # what is needed after all is tokenised then
+                return
             yield from turn.texts
+            room -= sum(map(len, turn.texts))
 
 
 def _segments(head: list[Segment], view: View, first: int, targets: Sequence[int]) -> list[Segment]:
@@ -332,18 +321,27 @@ def make_encoder(recipe: Recipe, tokenizer: Any, template: ChatTemplate | None =
 
 
 def encode_batches(encoder: Encoder, dialogues: Iterable[Dialogue], size: int = AT_ONCE) -> Iterator[Encoded]:
-    """Training rows, ``size`` dialogues at a time: as fast as the tokenizer, in memory that does not grow."""
-    stream = iter(dialogues)
-    while held := list(islice(stream, size)):
-        encoder.learn(held)
-        yield _together(encoder.rows(d) for d in held)
+    """Training rows, at most ``size`` dialogues at a time: as fast as the tokenizer, in memory that does not grow."""
+    held: list[Dialogue] = []
+    texts: list[str] = []
+    characters = 0
+    for d in dialogues:
+        held.append(d)
+        more = list(encoder.texts(d))
+        texts += more
+        characters += sum(map(len, more))
+        if len(held) == size or characters > CHARACTERS:
+            yield _batch(encoder, held, texts)
+            held, texts, characters = [], [], 0
+    if held:
+        yield _batch(encoder, held, texts)
+
+
+def _batch(encoder: Encoder, dialogues: Sequence[Dialogue], texts: Sequence[str]) -> Encoded:
+    encoder.learn(texts)
+    return together(encoder.rows(d) for d in dialogues)
 
 
 def encode(encoder: Encoder, dialogues: Iterable[Dialogue]) -> Encoded:
     """All training rows of the dialogues, in order."""
-    return _together(encode_batches(encoder, dialogues))
-
-
-def _together(parts: Iterable[Encoded]) -> Encoded:
-    held = list(parts)
-    return Encoded(tuple(r for p in held for r in p.rows), tuple(u for p in held for u in p.unfit))
+    return together(encode_batches(encoder, dialogues))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -40,7 +41,7 @@ class View:
             answer = len(encoder.answer(turn))
             self.answers.append((answer, answer if turn.whole is None else len(encoder.answer(turn, whole=True))))
             lengths.append(sum(len(s.ids) for s in encoder.parts(turn, None, whole=False)))
-        self.lengths = lengths
+        self.ends = [0, *accumulate(lengths)]
         self.diffs = any(turn.whole is not None for turn in turns)
         self.programs = [0, *accumulate(turn.has_program for turn in turns)]
 
@@ -54,7 +55,7 @@ class View:
         if self.encoder.max_programs is not None:
             while self.programs[count] - self.programs[least] > self.encoder.max_programs:
                 least += 1
-        return window_start(self.lengths[:count], room - need, extra=extra, least=least)
+        return _start(self.ends, count, room - need, extra, least)
 
     def _extra(self, count: int, alone: int) -> list[int]:
         """Tokens that writing the first program in view whole adds, for each turn that may be the first in view."""
@@ -83,9 +84,14 @@ def window_start(lengths: Sequence[int], room: int, *, extra: Sequence[int] = ()
     The number of turns when none fits; None when ``room`` is too small for that as well. ``extra``: tokens added when
     the window starts at a turn, with one entry more for no turn at all.
     """
-    used = sum(lengths[least:])
-    for first in range(least, len(lengths) + 1):
-        if used + (extra[first] if extra else 0) <= room:
-            return first
-        used -= lengths[first] if first < len(lengths) else 0
-    return None
+    return _start([0, *accumulate(lengths)], len(lengths), room, extra, least)
+
+
+def _start(ends: Sequence[int], count: int, room: int, extra: Sequence[int], least: int) -> int | None:
+    """`window_start` of the first ``count`` turns. ``ends``: the tokens before each turn, so that traces of thousands
+    of states cost no sum for each of them.
+    """
+    if not extra:
+        first = bisect_left(ends, ends[count] - room, least, count + 1)
+        return first if first <= count else None
+    return next((n for n in range(least, count + 1) if ends[count] - ends[n] + extra[n] <= room), None)

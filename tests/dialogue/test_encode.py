@@ -127,6 +127,8 @@ def test_window_start_keeps_the_latest_turns() -> None:
     assert window_start([5, 5, 5], 4) == 3
     assert window_start([], 0) == 0
     assert window_start([5], -1) is None
+    assert window_start([5, 0, 5, 5], 20, least=1) == 1
+    assert window_start([5, 5, 5], 10, extra=[0, 1, 0, 0]) == 2
     assert window_start([1, 100, 1], 50) == 2  # nothing before a turn that does not fit, even if it would
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from graders import FunctionTest, Problem
 from simstudent.data.records import Assignment, Submission, Trajectory
 from simstudent.data.trace_text import END, parse
-from simstudent.dialogue.encode import IGNORED, Encoder
+from simstudent.dialogue.encode import IGNORED, Encoder, encode, encode_batches
 from simstudent.dialogue.traces import block_header, trace, trace_template
 from simstudent.errors import SimstudentError
 from tests.tiny import save_tokenizer
@@ -79,6 +79,36 @@ def test_cut_off_at_the_window_nothing_is_seen_of_the_rest(tokenizer: Any) -> No
     assert row.ids == row.labels
     assert tokenizer.eos_token_id not in row.ids
     assert [*row.targets, *(number for _, number in found.unfit)] == list(range(13))
+
+
+def test_what_lies_behind_the_first_window_is_not_tokenised(tokenizer: Any) -> None:
+    made = Encoder(tokenizer, window=200, answer_tokens=16, cut=True, template=trace_template(tokenizer))
+    long = trace(trajectory(*(f"fd {n}\nrt {n}\n" for n in range(2000))), TITLE)
+    found = encode(made, [long])
+    assert not made._content._known.keys() & {turn.answer for turn in long.turns[200:-1]}
+    assert (*found.rows[0].targets, *(number for _, number in found.unfit)) == tuple(range(2001))
+
+
+@pytest.mark.parametrize("wide", [0, 6])  # 0: fewer texts are tokenised ahead than are needed
+def test_the_first_window_holds_as_many_whole_blocks_as_fit(
+    tokenizer: Any, wide: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simstudent.dialogue.encode._WIDE", wide)
+    made = Encoder(tokenizer, window=200, answer_tokens=16, cut=True, template=trace_template(tokenizer))
+    t = trace(trajectory(*(f"fd {n}" for n in range(40))), TITLE)
+    (row,), (whole,) = encode(made, [t]).rows, encoder(tokenizer, window=10**6).rows(t).rows
+    count = len(row.targets)
+    assert row.ids == whole.ids[: len(row.ids)]
+    assert 0 < len(row.ids) <= 200 < len(row.ids) + len(made.turn(t.turns[count]))
+
+
+def test_long_dialogues_are_encoded_fewer_at_a_time(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [trace(trajectory(*(f"fd {n}\nrt {k}\n" for n in range(k))), TITLE) for k in (1, 20, 3, 30, 2)]
+    together = encode(encoder(tokenizer), found)
+    monkeypatch.setattr("simstudent.dialogue.encode.CHARACTERS", 300)
+    made = encoder(tokenizer)
+    assert len(list(encode_batches(made, found))) == 3
+    assert encode(made, found) == together
 
 
 def test_a_prompt_is_the_beginning_of_the_row(tokenizer: Any) -> None:
