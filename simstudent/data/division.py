@@ -12,7 +12,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from simstudent.data.records import Trajectory
@@ -22,7 +21,7 @@ from simstudent.errors import SimstudentError
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_AT_ONCE = 2000  # trajectories hashed before they go to the database
+_AT_ONCE = 2000  # rows that go to the database together
 SHARED = "of students who are in training too"
 SAME_TRACE = "whose programs are all in training, in the same order"
 SAME_PROGRAM = "with a program that is in training"
@@ -109,28 +108,37 @@ def _fill(base: DuckDBPyConnection, stream: Iterable[Trajectory], section: Split
     )
     base.execute("CREATE TABLE programs (n BIGINT, program UBIGINT)")
     kinds = [pa.int64(), pa.string(), *[pa.uint64()] * 3, pa.int64(), *[pa.float64()] * 3]
-    number, rest = 0, iter(stream)
-    while many := list(islice(rest, _AT_ONCE)):
-        traces: list[tuple[Any, ...]] = []
-        programs: list[tuple[int, int]] = []
-        for t in many:
-            found = [_hash(s.code) for s in t.submissions]
-            programs += ((number, program) for program in set(found))
-            first, last = (times(t) if section.by == "time" else None) or (None, None)
-            place, trace = first_place(t, section, seed), _hash(" ".join(map(str, found)))
-            ids, draw = (_hash(t.student), _hash(t.assignment), trace), position(seed, "test sample", t.key)
-            traces.append((number, place, *ids, len(t.submissions), draw, first, last))
-            number += 1
-        batch = pa.table(
-            [pa.array(c, k) for c, k in zip(zip(*traces, strict=True), kinds, strict=True)],
-            names=["n", "place", "student", "assignment", "trace", "submissions", "draw", "first", "last"],
-        )
-        base.register("batch", batch)
-        base.execute("INSERT INTO traces SELECT * FROM batch")
-        hashed = [pa.array(c, k) for c, k in zip(zip(*programs, strict=True), (pa.int64(), pa.uint64()), strict=True)]
-        base.register("batch", pa.table(hashed, names=["n", "program"]))
-        base.execute("INSERT INTO programs SELECT * FROM batch")
-        base.unregister("batch")
+    traces: list[tuple[Any, ...]] = []
+    programs: list[tuple[int, int]] = []
+
+    def flush() -> None:
+        columns = ["n", "place", "student", "assignment", "trace", "submissions", "draw", "first", "last"]
+        _insert(base, "traces", traces, dict(zip(columns, kinds, strict=True)))
+        _insert(base, "programs", programs, {"n": pa.int64(), "program": pa.uint64()})
+        traces.clear()
+        programs.clear()
+
+    for number, t in enumerate(stream):  # of which only one is held at a time: a trace can be megabytes
+        found = [_hash(s.code) for s in t.submissions]
+        programs += ((number, program) for program in set(found))
+        first, last = (times(t) if section.by == "time" else None) or (None, None)
+        place, trace = first_place(t, section, seed), _hash(" ".join(map(str, found)))
+        ids, draw = (_hash(t.student), _hash(t.assignment), trace), position(seed, "test sample", t.key)
+        traces.append((number, place, *ids, len(t.submissions), draw, first, last))
+        if len(traces) == _AT_ONCE:
+            flush()
+    if traces:
+        flush()
+
+
+def _insert(base: DuckDBPyConnection, table: str, rows: Sequence[tuple[Any, ...]], kinds: Mapping[str, Any]) -> None:
+    """Append rows to a table. ``kinds``: its columns and their Arrow types."""
+    import pyarrow as pa
+
+    columns = [pa.array(c, k) for c, k in zip(zip(*rows, strict=True), kinds.values(), strict=True)]
+    base.register("batch", pa.table(columns, names=list(kinds)))
+    base.execute(f"INSERT INTO {table} SELECT * FROM batch")
+    base.unregister("batch")
 
 
 def _last_share(base: DuckDBPyConnection, share: float) -> None:

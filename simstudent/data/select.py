@@ -72,6 +72,7 @@ STEPS: dict[str, Kind] = {
     "min_best_grade": _valued(steps.min_best_grade, values.grade, "0.5"),
     "min_last_grade": _valued(steps.min_last_grade, values.grade, "0.5"),
     "some_test_passed": _plain(steps.some_test_passed),
+    "sample_students": _valued(steps.sample_students, values.share, "0.05"),
 }
 
 

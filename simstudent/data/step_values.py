@@ -20,6 +20,13 @@ def number(value: Any) -> float:
     return float(value)
 
 
+def share(value: Any) -> float:
+    """A share, more than nothing and less than all."""
+    if not 0 < number(value) < 1:
+        raise ValueError(f"a share between 0 and 1, not {value!r}")
+    return float(value)
+
+
 def grade(value: Any) -> float:
     """A grade in [0, 1]."""
     if not 0 <= number(value) <= 1:

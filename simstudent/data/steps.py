@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from graders.compare import ast_equal, compiles
 from simstudent.data.records import Assignment, Submission, Talk, Trajectory, outcome_of
+from simstudent.data.split import position
 from simstudent.data.step_values import Values, as_text
 from simstudent.errors import SimstudentError
 from simstudent.recipe_errors import closest
@@ -331,3 +332,8 @@ def drop_regrade_mismatch(before: Before, what: str) -> Stream:
 
 def _true(value: object) -> bool:
     return as_text(value) in ("true", "t", "yes", "1", "1.0")
+
+
+def sample_students(t: Trajectory, share: float) -> Trajectory | None:
+    """Keep a share of the students with all that is theirs. A hash of the id draws: the same ones for every seed."""
+    return t if position(0, "sample students", t.student) < share else None

@@ -59,6 +59,7 @@ def test_selection_reports_what_each_step_left() -> None:
         ("min_submissions", "needs a value, such as 'min_submissions: 2'"),
         ({"min_submissions": "two"}, "type int"),
         ({"min_best_grade": 50}, "a grade between 0 and 1"),
+        ({"sample_students": 5}, "a share between 0 and 1"),
         ({"stop_at_full_grade": 1}, "takes no value"),
         ({"a": 1, "b": 2}, "one name with one value"),
         ({"exam": "no"}, "true or false"),
@@ -241,6 +242,15 @@ def test_no_step_holds_the_stream() -> None:
     ]
     for _ in select(log, steps, PYTHON).trajectories(Tally()):
         assert alive == 1
+
+
+def test_a_share_of_the_students_is_drawn_with_all_that_is_theirs() -> None:
+    log = [trajectory(f"s{n}", 0.0, assignment=name) for n in range(400) for name in "ab"]
+    quarter, half = (run(log, [{"sample_students": share}])[0] for share in (0.25, 0.5))
+    students = {t.student for t in quarter}
+    assert 70 < len(students) < 130
+    assert len(quarter) == 2 * len(students)
+    assert students < {t.student for t in half}
 
 
 def test_the_table_as_text_markdown_and_csv() -> None:
