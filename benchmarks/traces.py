@@ -8,7 +8,7 @@ A made-up log of the shape of Pencil Code's card goes through the commands that 
 with the recipes that ship (`recipes/pencilcode.yaml`, `gpt2-pencilcode.yaml`; only where the data is and the model, for
 its tokenizer, are replaced):
 
-    import          simstudent data import, of a Parquet file, one process a core
+    import          simstudent data import, of Parquet files, one process a core
     import by rows  the same where rows are read one by one, as from the hub's table
     split           simstudent data split, of the dataset: selection and cells, as a stream
     encode          every trace of the dataset as token ids, as a stream (`encode_batches`), no split
@@ -39,6 +39,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ STATES = (3.6, 1.4)  # of the log-normal of states a trace: median 37, mean 98
 SHARED = 0.6  # of the traces begin with a program that others begin with
 LONGEST = 1024  # characters of a program that the client logs
 RECIPES = Path(__file__).parent.parent / "recipes"
+SHARD = 2_000  # traces in a file of the log
 STEPS = ("import", "import by rows", "split", "encode", "dry run")
 SELF = [sys.executable, str(Path(__file__).resolve())]
 COMMAND = [sys.executable, "-m", "simstudent"]
@@ -146,8 +148,13 @@ def recipe(path: Path, name: str, source: dict[str, Any], **more: Any) -> Path:
 
 def measure(folder: Path, count: int, wanted: Sequence[str]) -> dict[str, Taken]:
     """Every step with so many traces."""
-    log, made = folder / "log.parquet", folder / "made"
-    write(log, told(traces(count), count))
+    log, made = folder / "log", folder / "made"
+    log.mkdir()
+    stream = told(traces(count), count)
+    for first in range(0, count, SHARD):  # as the hub's table: else a small log is one part, for one process
+        write(log / f"{first:08}.parquet", islice(stream, SHARD))
+    for _ in stream:  # tells what they were
+        pass
     (folder / "key").write_text("a key for a benchmark, made up")
     privacy = {"key_file": str(folder / "key")}
     source = {"kind": "pencilcode", "files": str(log)}
@@ -157,9 +164,10 @@ def measure(folder: Path, count: int, wanted: Sequence[str]) -> dict[str, Taken]
     dataset = {"kind": "dataset", "folder": str(made)}
     split = recipe(folder / "split.yaml", "pencilcode.yaml", dataset)
     train = recipe(folder / "train.yaml", "gpt2-pencilcode.yaml", dataset)
+    workers = ["--workers", str(os.cpu_count())]
     commands = {
-        "import": [*COMMAND, "data", "import", str(plain), "--to", str(made)],
-        "import by rows": [*COMMAND, "data", "import", str(by_rows), "--to", str(folder / "rows")],
+        "import": [*COMMAND, "data", "import", str(plain), "--to", str(made), *workers],
+        "import by rows": [*COMMAND, "data", "import", str(by_rows), "--to", str(folder / "rows"), *workers],
         "split": [*COMMAND, "data", "split", str(split)],
         "encode": [*SELF, "--encode", str(train)],
         "dry run": [*COMMAND, "sft", str(train), "--dry-run"],
@@ -173,9 +181,12 @@ def measure(folder: Path, count: int, wanted: Sequence[str]) -> dict[str, Taken]
         if step in ("split", "encode", "dry run"):
             print("\n".join(f"    {line}" for line in taken.said.splitlines()), flush=True)
         shutil.rmtree(folder / "rows", ignore_errors=True)
-    size = sum(path.stat().st_size for path in made.iterdir())
-    print(f"  on disk: log {log.stat().st_size / 1e6:,.0f} MB, dataset {size / 1e6:,.0f} MB", flush=True)
+    print(f"  on disk: log {size_of(log) / 1e6:,.0f} MB, dataset {size_of(made) / 1e6:,.0f} MB", flush=True)
     return found
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
 
 
 def told(made: Iterator[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:
