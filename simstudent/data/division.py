@@ -1,7 +1,7 @@
 """The division of a stream into sides, with what only all of the data can tell: who is on two sides, what is copied.
 
-Hashes of ids and programs go through an embedded database (DuckDB), which spills to disk: memory stays small for
-millions of trajectories, and no program is kept.
+Hashes of ids go through an embedded database (DuckDB), those of programs through files: memory stays small for millions
+of trajectories, and no program is kept.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simstudent.data.copies import Programs
 from simstudent.data.records import Trajectory
 from simstudent.data.split import CELLS, SEVERAL, SIDES, Place, SplitSection, first_place, position, times
 from simstudent.errors import SimstudentError
@@ -70,9 +72,11 @@ def divide(trajectories: Iterable[Trajectory], section: SplitSection, seed: int)
     with tempfile.TemporaryDirectory(prefix="simstudent-") as spill, duckdb.connect() as base:
         base.execute("SET memory_limit='512MB'; SET threads=2; SET preserve_insertion_order=false")
         base.execute("SET temp_directory=?", [os.fspath(spill)])
-        _fill(base, trajectories, section, seed)
+        programs = Programs(Path(spill))
+        _fill(base, programs, trajectories, section, seed)
         if section.by == "time" and section.test_from is None:
             _last_share(base, section.test)
+        _find_copies(base, programs)  # nothing enters or leaves training from here on
         _drop(base, section)
         if section.by == "cells":
             _name_cells(base)
@@ -98,46 +102,54 @@ def _hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
-def _fill(base: DuckDBPyConnection, stream: Iterable[Trajectory], section: SplitSection, seed: int) -> None:
-    """Two tables: ``traces``, a row a trajectory, and ``programs``, a row for each program of one."""
-    import pyarrow as pa
-
+def _fill(
+    base: DuckDBPyConnection, programs: Programs, stream: Iterable[Trajectory], section: SplitSection, seed: int
+) -> None:
+    """The table ``traces``, a row a trajectory, and the hashes of its different programs."""
     base.execute(
         "CREATE TABLE traces (n BIGINT, place VARCHAR, student UBIGINT, assignment UBIGINT, trace UBIGINT, "
         "submissions BIGINT, draw DOUBLE, first DOUBLE, last DOUBLE)"
     )
-    base.execute("CREATE TABLE programs (n BIGINT, program UBIGINT)")
-    kinds = [pa.int64(), pa.string(), *[pa.uint64()] * 3, pa.int64(), *[pa.float64()] * 3]
     traces: list[tuple[Any, ...]] = []
-    programs: list[tuple[int, int]] = []
-
-    def flush() -> None:
-        columns = ["n", "place", "student", "assignment", "trace", "submissions", "draw", "first", "last"]
-        _insert(base, "traces", traces, dict(zip(columns, kinds, strict=True)))
-        _insert(base, "programs", programs, {"n": pa.int64(), "program": pa.uint64()})
-        traces.clear()
-        programs.clear()
-
+    pairs: list[tuple[int, int]] = []
     for number, t in enumerate(stream):  # of which only one is held at a time: a trace can be megabytes
         found = [_hash(s.code) for s in t.submissions]
-        programs += ((number, program) for program in set(found))
+        pairs += ((number, program) for program in set(found))
         first, last = (times(t) if section.by == "time" else None) or (None, None)
         place, trace = first_place(t, section, seed), _hash(" ".join(map(str, found)))
         ids, draw = (_hash(t.student), _hash(t.assignment), trace), position(seed, "test sample", t.key)
         traces.append((number, place, *ids, len(t.submissions), draw, first, last))
         if len(traces) == _AT_ONCE:
-            flush()
+            _flush(base, programs, traces, pairs)
     if traces:
-        flush()
+        _flush(base, programs, traces, pairs)
 
 
-def _insert(base: DuckDBPyConnection, table: str, rows: Sequence[tuple[Any, ...]], kinds: Mapping[str, Any]) -> None:
-    """Append rows to a table. ``kinds``: its columns and their Arrow types."""
+def _flush(
+    base: DuckDBPyConnection, programs: Programs, traces: list[tuple[Any, ...]], pairs: list[tuple[int, int]]
+) -> None:
     import pyarrow as pa
 
-    columns = [pa.array(c, k) for c, k in zip(zip(*rows, strict=True), kinds.values(), strict=True)]
-    base.register("batch", pa.table(columns, names=list(kinds)))
-    base.execute(f"INSERT INTO {table} SELECT * FROM batch")
+    names = ["n", "place", "student", "assignment", "trace", "submissions", "draw", "first", "last"]
+    kinds = [pa.int64(), pa.string(), *[pa.uint64()] * 3, pa.int64(), *[pa.float64()] * 3]
+    columns = [pa.array(c, k) for c, k in zip(zip(*traces, strict=True), kinds, strict=True)]
+    base.register("batch", pa.table(columns, names=names))
+    base.execute("INSERT INTO traces SELECT * FROM batch")
+    base.unregister("batch")
+    programs.add(pairs)
+    traces.clear()
+    pairs.clear()
+
+
+def _find_copies(base: DuckDBPyConnection, programs: Programs) -> None:
+    """The table ``copied``: trajectories with a program that training has; ``own``: of the same student."""
+    import pyarrow as pa
+
+    known = base.execute("SELECT place = 'train' AS training, student FROM traces ORDER BY n").fetchnumpy()
+    anyone, own = programs.copied(known["training"], known["student"])
+    (numbers,) = anyone.nonzero()
+    base.register("batch", pa.table({"n": numbers, "own": own[numbers]}))
+    base.execute("CREATE TABLE copied AS SELECT * FROM batch")
     base.unregister("batch")
 
 
@@ -161,7 +173,6 @@ def _held(places: Sequence[str]) -> str:
 
 
 _TRAINING = "(SELECT {} FROM traces WHERE place = 'train')"
-_PROGRAMS = "(SELECT program FROM programs JOIN traces USING (n) WHERE place = 'train')"
 
 
 def _drop(base: DuckDBPyConnection, section: SplitSection) -> None:
@@ -176,10 +187,7 @@ def _drop(base: DuckDBPyConnection, section: SplitSection) -> None:
         held = "place IN ('validation', 'test')"
         base.execute(f"UPDATE traces SET place = '{SAME_TRACE}' WHERE {held} AND trace IN {_TRAINING.format('trace')}")
         if section.copies == "drop_programs":
-            base.execute(
-                f"UPDATE traces SET place = '{SAME_PROGRAM}' WHERE {held} AND n IN "
-                f"(SELECT n FROM programs WHERE program IN {_PROGRAMS})"
-            )
+            base.execute(f"UPDATE traces SET place = '{SAME_PROGRAM}' WHERE {held} AND n IN (SELECT n FROM copied)")
 
 
 def _name_cells(base: DuckDBPyConnection) -> None:
@@ -221,7 +229,9 @@ def _facts(base: DuckDBPyConnection) -> Iterator[SideFacts]:
             "SELECT count(DISTINCT student), count(DISTINCT assignment), count(*), coalesce(sum(submissions), 0), "
             f"count(DISTINCT student) FILTER (student IN {_TRAINING.format('student')}), "
             f"count(DISTINCT assignment) FILTER (assignment IN {_TRAINING.format('assignment')}), "
-            f"count(*) FILTER (trace IN {_TRAINING.format('trace')}) FROM traces WHERE place = $1",
+            f"count(*) FILTER (trace IN {_TRAINING.format('trace')}), "
+            "count(*) FILTER (n IN (SELECT n FROM copied WHERE own)), "
+            "count(*) FILTER (n IN (SELECT n FROM copied)) FROM traces WHERE place = $1",
             [place],
         ).fetchall()
         if not trajectories:
@@ -229,18 +239,7 @@ def _facts(base: DuckDBPyConnection) -> Iterator[SideFacts]:
         if place == "train":
             yield SideFacts(place, students, assignments, trajectories, submissions)
             continue
-        own = "SELECT DISTINCT student, program FROM programs JOIN traces USING (n) WHERE place = 'train'"
-        ((same_student,),) = base.execute(
-            f"SELECT count(DISTINCT n) FROM programs JOIN traces USING (n) JOIN ({own}) AS t "
-            "ON t.student = traces.student AND t.program = programs.program WHERE place = $1",
-            [place],
-        ).fetchall()
-        ((anyone,),) = base.execute(
-            f"SELECT count(DISTINCT n) FROM programs JOIN traces USING (n) WHERE place = $1 AND program IN {_PROGRAMS}",
-            [place],
-        ).fetchall()
-        counts = [students, assignments, trajectories, submissions, *shared, same_student, anyone]
-        yield SideFacts(place, *counts)
+        yield SideFacts(place, students, assignments, trajectories, submissions, *shared)
 
 
 def _check_filled(division: Division, section: SplitSection, seed: int) -> None:
