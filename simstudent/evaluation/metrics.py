@@ -148,17 +148,18 @@ def evaluate(
     """
     if resamples < 1:
         raise SimstudentError(f"resamples must be at least 1, not {resamples}")
-    check(rollouts)
     with uncollected():
+        check(rollouts)
         found = evidence(rollouts, codebleu=codebleu, language=language, lint=lint)
-    against = next((e for e in found if e.method == baseline), None)
-    methods = []
-    for own in found:
-        counts = _counts([r for r in rollouts if r.method == own.method], own.rollouts)
-        methods.append(_figures(counts, own, None if own is against else against, resamples, seed))
+        against = next((e for e in found if e.method == baseline), None)
+        methods = []
+        for own in found:
+            counts = _counts([r for r in rollouts if r.method == own.method], own.rollouts)
+            methods.append(_figures(counts, own, None if own is against else against, resamples, seed))
+        compared = comparisons(found, resamples=resamples, seed=seed)
     return Figures(
         tuple(methods),
-        comparisons(found, resamples=resamples, seed=seed),
+        compared,
         calibrations({m.method: m.micro for m in methods}),
         baseline,
         resamples,

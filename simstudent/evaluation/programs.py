@@ -8,10 +8,11 @@ import io
 import math
 import warnings
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,28 @@ _LINTS = 1_000
 NO_TREE = 0
 """Tree and shape of a text that is no Python."""
 
+_PLAIN = (ast.Name, ast.Constant)
+"""Kinds with one value, which is no node. Most nodes are of these."""
+
+_Get = Callable[[ast.AST], Any] | None
+
+
+def _gets(kind: type[ast.AST]) -> tuple[_Get, _Get]:
+    """What gets the value of a plain node, and what the fields of another kind, where it has any.
+
+    All that tells nodes of a kind apart: whether a name is stored shows in where it stands.
+    """
+    names = [name for name in kind._fields if name not in ("ctx", "kind")]
+    if not names:
+        return None, None
+    get = attrgetter(*names)
+    if kind in _PLAIN:
+        return get, None
+    return None, get if len(names) > 1 else lambda node: (get(node),)
+
+
 _KINDS = [kind for kind in vars(ast).values() if isinstance(kind, type) and issubclass(kind, ast.AST)]
-_FIELDS = {
-    kind: (number, tuple(field for field in kind._fields if field not in ("ctx", "kind")))
-    for number, kind in enumerate(_KINDS)
-}
-"""Of a kind of node its number, and what tells its nodes apart: whether a name is stored shows in where it stands."""
+_KIND = {kind: (number, *_gets(kind)) for number, kind in enumerate(_KINDS)}
 
 Digests = NDArray[np.int64]
 
@@ -132,29 +149,33 @@ def _measured(tree: ast.AST) -> tuple[int, int, int, int, int]:
     Level by level, kinds and numbers of children tell the whole shape; with what stands in every field, the tree.
     """
     depth = width = nodes = 0
-    told = array("q")
-    values: list[str] = []
+    told: list[int] = []
+    values: list[object] = []
     level: list[ast.AST] = [tree]
     while level:
         depth, width, nodes = depth + 1, max(width, len(level)), nodes + len(level)
         below: list[ast.AST] = []
         for node in level:
-            before, (kind, fields) = len(below), _FIELDS[type(node)]
-            for field in fields:
-                value = getattr(node, field, None)
-                if isinstance(value, ast.AST):
-                    below.append(value)
-                    values.append("")
-                elif isinstance(value, list):
-                    inner = [item for item in value if isinstance(item, ast.AST)]
-                    below += inner
-                    values.append(str(len(value)) if len(inner) == len(value) else _plain(value))
-                else:
-                    values.append(repr(value))
-            told.append(kind + len(_KINDS) * (len(below) - before))
+            kind, plain, fields = _KIND[type(node)]
+            if plain is not None:
+                values.append(plain(node))
+            elif fields is not None:
+                before = len(below)
+                for value in fields(node):
+                    if type(value) in _KIND:
+                        below.append(value)
+                        values.append("")
+                    elif value and type(value) is list:
+                        inner = [item for item in value if type(item) in _KIND]
+                        below += inner
+                        values.append(len(value) if len(inner) == len(value) else _plain(value))
+                    else:
+                        values.append(value)
+                kind += len(_KINDS) * (len(below) - before)
+            told.append(kind)
         level = below
-    shape = told.tobytes()
-    return depth, width, nodes, _digest(shape + _bytes("\n".join(values))), _digest(shape)
+    shape = array("q", told).tobytes()
+    return depth, width, nodes, _digest(shape + _bytes(repr(values))), _digest(shape)
 
 
 def _plain(items: Sequence[object]) -> str:

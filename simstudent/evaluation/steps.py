@@ -10,6 +10,7 @@ programs (status ``constant``), a problem without tests. It is never 0 in place 
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -98,9 +99,10 @@ def check(rollouts: Sequence[Rollout]) -> None:
     seen: set[tuple[str, Unit]] = set()
     for rollout in rollouts:
         name = f"rollout {rollout.key!r} of method {rollout.method!r}"
-        if (rollout.method, unit(rollout)) in seen:
-            raise SimstudentError(f"{name} is there twice: each start and sample counts once; remove one of them")
+        size = len(seen)
         seen.add((rollout.method, unit(rollout)))
+        if len(seen) == size:
+            raise SimstudentError(f"{name} is there twice: each start and sample counts once; remove one of them")
         if not usable(rollout):
             continue
         if len(rollout.steps) > rollout.truths:
@@ -109,7 +111,7 @@ def check(rollouts: Sequence[Rollout]) -> None:
             if step.k != number:
                 raise SimstudentError(f"{name}: step {number} calls itself k = {step.k}; steps go 1, 2, 3, ...")
             for grade in (step.grade, step.student_grade):
-                if not (math.isfinite(grade) and 0 <= grade <= 1):
+                if not 0 <= grade <= 1:  # nor is NaN
                     raise SimstudentError(f"{name}, step {number}: the grade {grade} is not between 0 and 1")
 
 
@@ -132,13 +134,13 @@ def steps_of(rollouts: Sequence[Rollout], *, codebleu: bool, language: str, lint
     Raises SimstudentError when CodeBLEU or lint findings are wanted and cannot be computed here.
     """
     texts, faults, tests, words = _Numbers(), _Numbers(), _Numbers(), _Numbers()
-    rows: list[tuple[float, ...]] = []
+    rows = array("d")  # one after the other
     for number, rollout in enumerate(rollouts):
         own = real = -1 if rollout.previous_code is None else texts[rollout.previous_code]
         for step in rollout.steps:
             code = -1 if step.code is None else texts[step.code]
             truth = texts[step.student_code]
-            rows.append(
+            rows.extend(
                 (
                     *(number, step.k, 1, step.status == "constant", step.grade, step.student_grade),
                     *(code, truth, own, real),
@@ -149,12 +151,10 @@ def steps_of(rollouts: Sequence[Rollout], *, codebleu: bool, language: str, lint
                 )
             )
             own, real = own if code < 0 else code, truth
-        rows += [
-            (number, k, 0, 0, math.nan, math.nan, *([-1] * 10))
-            for k in range(len(rollout.steps) + 1, rollout.truths + 1)
-        ]
-    table = np.array(rows, dtype=np.float64).reshape(-1, len(_READ)).T
-    raw = dict(zip(_READ, table, strict=True))
+        for k in range(len(rollout.steps) + 1, rollout.truths + 1):
+            rows.extend((number, k, 0, 0, math.nan, math.nan, *([-1] * 10)))
+    table = np.frombuffer(rows).reshape(-1, len(_READ)).T
+    raw = dict(zip(_READ, np.ascontiguousarray(table), strict=True))
     ids = {
         name: raw[name].astype(np.int64) for name in ("code", "student_code", "own", "real", "tests", "student_tests")
     }

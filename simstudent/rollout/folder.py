@@ -43,10 +43,11 @@ def read_rollouts(folder: Path) -> list[Rollout]:
     paths = sorted(folder.glob("*.jsonl"), key=lambda p: (order.get(p.stem, len(order)), p.stem))
     with uncollected():
         found = [rollout for path in paths for rollout in read_records(path, Rollout.from_dict, "rollout")]
+        numbers = {path.stem: number for number, path in enumerate(paths)}
+        found.sort(key=lambda r: (numbers.get(r.method, len(numbers)), r.key))
     if not found:
         raise SimstudentError(f"no rollouts in {folder} (expected <method>.jsonl files)")
-    numbers = {path.stem: number for number, path in enumerate(paths)}
-    return sorted(found, key=lambda r: (numbers.get(r.method, len(numbers)), r.key))
+    return found
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
