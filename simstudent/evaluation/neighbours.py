@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rapidfuzz import process
 from rapidfuzz.distance import Indel
 
-from simstudent.evaluation.populations import assignments, first_steps
+from simstudent.evaluation.populations import first_steps
 from simstudent.evaluation.spread import cores
 from simstudent.evaluation.statistics import Array
 from simstudent.evaluation.steps import Codes
@@ -64,7 +64,7 @@ def neighbours(own: Evidence, seed: int) -> list[Neighbours]:
     """Of the assignments with enough students, their first simulated steps, as in ``populations.diversities``."""
     text, student_text = own.steps.codes["text"], own.steps.codes["student_text"]
     rows = np.flatnonzero(first_steps(own) & (text >= 0) & (student_text >= 0))
-    assignment, generator = assignments(own)[own.steps.rollout[rows]], np.random.default_rng(seed)
+    assignment, generator = own.assignment[own.steps.rollout[rows]], np.random.default_rng(seed)
     found = []
     for number in np.unique(assignment).tolist():
         mine = rows[assignment == number]

@@ -5,7 +5,7 @@ Defined in docs/metrics.md. All from steps and rollouts for which both sides are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -81,7 +81,7 @@ def diversities(own: Evidence) -> dict[str, Diversity]:
         simulated, real = own.steps.codes[code], own.steps.codes[f"student_{code}"]
         mask = first & (simulated >= 0) & (real >= 0)
         if mask.any():
-            assignment = assignments(own)[own.steps.rollout][mask]
+            assignment = own.assignment[own.steps.rollout][mask]
             sides = [
                 np.unique(np.stack([assignment, side[mask]]), axis=1, return_inverse=True)[1]
                 for side in (simulated, real)
@@ -224,25 +224,17 @@ def _tests(own: Evidence) -> Population | None:
     known = (simulated >= 0) & (real >= 0)
     if not known.any():
         return None
-    assignment = assignments(own)[own.steps.rollout][known]
-    pairs = np.stack([np.tile(assignment, 2), np.concatenate([simulated[known], real[known]])])
-    kinds, places, counts = np.unique(pairs, axis=1, return_inverse=True, return_counts=True)
-    places = places.reshape(-1)
-    if kinds.shape[1] > VECTORS:
-        rare = np.ones(kinds.shape[1], dtype=np.bool_)
+    assignment = own.assignment[own.steps.rollout][known]
+    vectors = int(max(simulated.max(), real.max())) + 2  # and one for rare ones: 0, before all others
+    pairs = np.tile(assignment, 2) * vectors + np.concatenate([simulated[known], real[known]]) + 1
+    kinds, places, counts = np.unique(pairs, return_inverse=True, return_counts=True)
+    if len(kinds) > VECTORS:
+        rare = np.ones(len(kinds), dtype=np.bool_)
         rare[np.argsort(-counts, kind="stable")[:VECTORS]] = False
-        kinds, merged = np.unique(
-            np.where(rare, [kinds[0], np.full_like(kinds[1], -1)], kinds), axis=1, return_inverse=True
-        )
-        places = merged.reshape(-1)[places]
-    _, groups = np.unique(kinds[0], return_inverse=True)
-    student, size, half = own.step_student[known], kinds.shape[1], int(known.sum())
+        kinds, merged = np.unique(np.where(rare, kinds - kinds % vectors, kinds), return_inverse=True)
+        places = merged[places]
+    _, groups = np.unique(kinds // vectors, return_inverse=True)
+    student, size, half = own.step_student[known], len(kinds), int(known.sum())
     sides = [_counted(student, part, len(own.students), size) for part in (places[:half], places[half:])]
     distance = partial(total_variation, groups=groups)
     return Population("total variation", sides[0], sides[1], sides[0].sum(axis=1), distance, None)
-
-
-def assignments(own: Evidence) -> Codes:
-    """The assignment of each rollout as a number."""
-    names: Sequence[str] = [unit[1] for unit in own.wholes.units]
-    return np.unique(np.array(names, dtype=np.str_), return_inverse=True)[1].astype(np.int64)

@@ -83,7 +83,10 @@ def measured(texts: Sequence[str], lint: bool = False) -> Programs:
     """
     if lint and importlib.util.find_spec("pycodestyle") is None:
         raise SimstudentError("lint findings need pycodestyle: pip install pycodestyle, or leave them out")
-    *sizes, text, tree, shape = list(zip(*spread(measures, texts), strict=True)) or [()] * (len(STYLES) + 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python's words on students' programs
+        rows = spread(measures, texts)
+    *sizes, text, tree, shape = list(zip(*rows, strict=True)) or [()] * (len(STYLES) + 2)
     workers = max(1, min(cores(), len(texts) // _LINTS))
     sizes.append(tuple(spread(findings, texts, workers) if lint else [math.nan] * len(texts)))
     return Programs(
@@ -135,12 +138,10 @@ def _rules() -> Any:
 
 
 def _tree(text: str) -> ast.AST | None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return ast.parse(text)
-        except (SyntaxError, ValueError, MemoryError, RecursionError):
-            return None
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return None
 
 
 def _measured(tree: ast.AST) -> tuple[int, int, int, int, int]:

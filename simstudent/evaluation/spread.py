@@ -12,6 +12,7 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,6 +62,7 @@ def _elsewhere(function: Callable[[Item], Result], items: Sequence[Item]) -> lis
 def serve() -> None:
     """What such a process does: items from standard input, results to standard output."""
     gc.disable()  # syntax trees are many objects and no cycles
+    warnings.simplefilter("ignore")  # nobody reads what Python says of students' programs
     module, name, items = pickle.load(sys.stdin.buffer)
     function = getattr(importlib.import_module(module), name)
     pickle.dump([function(item) for item in items], sys.stdout.buffer)

@@ -139,17 +139,18 @@ def steps_of(rollouts: Sequence[Rollout], *, codebleu: bool, language: str, lint
         own = real = -1 if rollout.previous_code is None else texts[rollout.previous_code]
         for step in rollout.steps:
             code = -1 if step.code is None else texts[step.code]
-            truth = texts[step.student_code]
-            rows.extend(
-                (
-                    *(number, step.k, 1, step.status == "constant", step.grade, step.student_grade),
-                    *(code, truth, own, real),
-                    faults[step.status, step.tests, step.grade >= FULL_MARKS],
-                    faults[step.student_status, step.student_tests, step.student_grade >= FULL_MARKS],
-                    *(tests[step.tests], tests[step.student_tests]),
-                    *(-1 if e is None else words[e] for e in (step.exception, step.student_exception)),
-                )
-            )
+            truth, grade, student_grade = texts[step.student_code], step.grade, step.student_grade
+            fault = faults[step.status, step.tests, grade >= FULL_MARKS]
+            student_fault = faults[step.student_status, step.student_tests, student_grade >= FULL_MARKS]
+            told = -1 if step.exception is None else words[step.exception]
+            student_told = -1 if step.student_exception is None else words[step.student_exception]
+            constant = step.status == "constant"
+            # fmt: off
+            rows.extend((
+                number, step.k, 1, constant, grade, student_grade, code, truth, own, real,
+                fault, student_fault, tests[step.tests], tests[step.student_tests], told, student_told,
+            ))
+            # fmt: on
             own, real = own if code < 0 else code, truth
         for k in range(len(rollout.steps) + 1, rollout.truths + 1):
             rows.extend((number, k, 0, 0, math.nan, math.nan, *([-1] * 10)))

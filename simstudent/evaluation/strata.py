@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simstudent.evaluation.statistics import Array, Estimate, estimate, micro, resample
-from simstudent.evaluation.totals import Evidence, totals
+from simstudent.evaluation.totals import Evidence, numbered, totals
 
 STRATUM_MEASURES = ("coverage", "grade_proximity", "codebleu", "test_agreement", "repeats_previous")
 POSITIONS = (0, 1, 2, 3, 5, 10)
@@ -44,18 +44,18 @@ def strata(own: Evidence, skill: Array | None, *, resamples: int, seed: int) -> 
     wholes = {m: own.wholes.values[m] for m in ("solved_within_steps", "student_solved_within_steps")}
     found, size = [], len(own.students)
     for by, labels in _labels(own).items():
-        names, group = np.unique(np.array(labels, dtype=np.str_), return_inverse=True)
+        names, group = numbered(labels)
         steps = group[own.steps.rollout]
         # The groups stand where a curve has its steps: one bootstrap for all of them.
         quantities = {m: totals(c, own.step_student, size, steps + 1, len(names)) for m, c in columns.items()}
         quantities |= {m: totals(c, own.student, size, group + 1, len(names)) for m, c in wholes.items()}
         sample = resample(quantities, resamples=resamples, seed=seed)
-        for at in sorted(range(len(names)), key=lambda i: _order(str(names[i]))):
+        for at in sorted(range(len(names)), key=lambda i: _order(names[i])):
             means = {m: estimate(sample, m, micro, at) for m in quantities}
             found.append(
                 Stratum(
                     by,
-                    str(names[at]),
+                    names[at],
                     int((group == at).sum()),
                     {m: means[m] for m in STRATUM_MEASURES},
                     means["skill"],

@@ -18,8 +18,9 @@ from simstudent.rollout.records import Rollout
 class Evidence:
     """The usable rollouts of one method in columns: ``steps``, and ``wholes`` (a row a rollout, by ``steps.rollout``).
 
-    ``students``: their ids in order; ``student``: of each rollout, an index into them. ``place``: of each rollout, a
-    number of student, assignment and start, the same for all methods that are evaluated together.
+    ``students``: their ids in order; ``student``: of each rollout, an index into them; ``assignment``: of each rollout
+    a number, in the order of the ids. ``place``: of each rollout, a number of student, assignment and start, the same
+    for all methods that are evaluated together.
     """
 
     method: str
@@ -28,6 +29,7 @@ class Evidence:
     wholes: Wholes
     students: tuple[str, ...]
     student: Codes
+    assignment: Codes
     place: Codes
 
     @property
@@ -54,11 +56,17 @@ def evidence(rollouts: Sequence[Rollout], *, codebleu: bool, language: str, lint
         # The numbers of the rollouts among those of this method.
         moved = (np.cumsum(mine) - 1)[part.rollout]
         part = Steps(moved, part.k, part.values, part.codes, part.sizes)
-        students = tuple(sorted({r.student for r in own}))
-        number = {student: at for at, student in enumerate(students)}
-        who = np.array([number[r.student] for r in own], dtype=np.int64)
-        found.append(Evidence(method, own, part, wholes_of(own), students, who, where[mine]))
+        students, who = numbered([r.student for r in own])
+        assignment = numbered([r.assignment for r in own])[1]
+        found.append(Evidence(method, own, part, wholes_of(own), students, who, assignment, where[mine]))
     return found
+
+
+def numbered(names: Sequence[str]) -> tuple[tuple[str, ...], Codes]:
+    """The different names in order, and of each of ``names`` its place among them."""
+    different = tuple(sorted(set(names)))
+    number = {name: at for at, name in enumerate(different)}
+    return different, np.array([number[name] for name in names], dtype=np.int64)
 
 
 def totals(values: Array, student: Codes, students: int, k: Codes | None = None, steps: int = 1) -> Totals:

@@ -58,7 +58,8 @@ def wholes_of(rollouts: Sequence[Rollout]) -> Wholes:
         theirs = known.setdefault(at, {})
         if r.previous_grade is not None:
             theirs[r.start] = r.previous_grade
-        theirs.update({r.start + step.k: step.student_grade for step in r.steps})
+        for step in r.steps:
+            theirs[r.start + step.k] = step.student_grade
         lengths[at] = max(lengths.get(at, 0), r.start + r.truths)
     steps = max((r.truths for r in rollouts), default=1)
     grades = np.full((len(rollouts), steps), math.nan)

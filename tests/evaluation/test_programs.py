@@ -90,6 +90,11 @@ def test_what_does_not_parse_has_text_only() -> None:
     assert measured([]).trees.shape == (0,)
 
 
+def test_what_python_thinks_of_students_programs_is_not_said(recwarn: pytest.WarningsRecorder) -> None:
+    assert measured(["'\\d'\n"]).sizes["ast_nodes"][0] == 3
+    assert not recwarn.list
+
+
 def test_edits_and_trimmed() -> None:
     generator = random.Random(0)
     for _ in range(300):
