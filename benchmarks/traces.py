@@ -1,8 +1,8 @@
 """What 3.8 million traces would take, from 0.25 % and 1 % of them: import, split, encode, and training's own way.
 
-    python benchmarks/traces.py                          # both shares; about 3 GB on disk, 20 minutes
+    python benchmarks/traces.py                          # both shares; nine minutes, 6 GB of memory, of disk under 1 GB
     python benchmarks/traces.py --shares 0.0025 --steps import split
-    python benchmarks/traces.py --division 1             # the split's database with all of them, no log; an hour
+    python benchmarks/traces.py --division 1             # what the split keeps of all of them, no log; 20 minutes
 
 A made-up log of the shape of Pencil Code's card goes through the commands that a user would run, one after another,
 with the recipes that ship (`recipes/pencilcode.yaml`, `gpt2-pencilcode.yaml`; only where the data is and the model, for
@@ -16,8 +16,8 @@ its tokenizer, are replaced):
 
 Each step's wall and CPU seconds (of all its processes), the most memory that these held together (RSS, sampled), and
 the cores that others used meanwhile. What grows with the traces is the slope between the smallest and the largest
-share; the extrapolation is a straight line through these two, and is told as such. ``--division`` makes that
-of the split needless: it puts that share of the 3.8 million, with as many states, through
+share; the extrapolation is a straight line through these two, and is told as such. ``--division`` measures where a line
+says least: it puts that share of the 3.8 million, with as many states but no programs to speak of, through
 `simstudent.data.division.divide` itself.
 
 Nobody has seen the log: 3.8 million traces of 1.3 million students and 65 KB a trace are the paper's and the card's
@@ -252,7 +252,7 @@ def encode(path: str) -> None:
 
 
 def division(share: float) -> None:
-    """`divide` with a share of all traces as the split's recipe has it; programs are numbers, some of them shared."""
+    """`divide` with a share of all traces, as the recipe splits; programs are numbers, first ones often shared."""
     from simstudent.data import report
     from simstudent.data.attrition import Tally
     from simstudent.data.division import divide
@@ -261,7 +261,6 @@ def division(share: float) -> None:
 
     count, draw = round(share * ALL), random.Random(1)
     section = load_recipe(RECIPES / "pencilcode.yaml").data.split
-    # Of a pseudonym's form; a list of pairs of texts would take more memory than what is measured.
     shared = [Submission(f"beginning {n}") for n in range(200)]
 
     def stream() -> Iterator[Trajectory]:
@@ -281,7 +280,7 @@ def main() -> None:
     parser.add_argument("--shares", type=float, nargs="+", default=[0.0025, 0.01], help="of 3.8 million traces")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
     parser.add_argument("--folder", help="where (default: the folder for temporary files)")
-    parser.add_argument("--division", type=float, metavar="SHARE", help="only the split's database, with this share")
+    parser.add_argument("--division", type=float, metavar="SHARE", help="only divide, with this share of all")
     parser.add_argument("--encode", metavar="RECIPE", help=argparse.SUPPRESS)
     parser.add_argument("--divide", type=float, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -294,7 +293,7 @@ def main() -> None:
         taken = take(round(args.division * ALL), [*SELF, "--divide", str(args.division)])
         print(row("divide", taken), taken.said, sep="\n")
         return None
-    need = 2.5 * max(args.shares) * 248e9  # of text; log and dataset are compressed, the second dataset goes at once
+    need = max(args.shares) * 248e9  # log and two datasets took a fifth of their text
     found: list[dict[str, Taken]] = []
     for share in sorted(args.shares):
         with tempfile.TemporaryDirectory(dir=args.folder) as name:

@@ -224,22 +224,24 @@ def _check_promise(base: DuckDBPyConnection, section: SplitSection) -> None:
 
 
 def _facts(base: DuckDBPyConnection) -> Iterator[SideFacts]:
+    def count(what: str, where: str = "true") -> int:
+        ((found,),) = base.execute(f"SELECT {what} FROM traces WHERE place = $1 AND {where}", [place]).fetchall()
+        return int(found or 0)
+
     for place in (*SIDES, *CELLS):
-        ((students, assignments, trajectories, submissions, *shared),) = base.execute(
-            "SELECT count(DISTINCT student), count(DISTINCT assignment), count(*), coalesce(sum(submissions), 0), "
-            f"count(DISTINCT student) FILTER (student IN {_TRAINING.format('student')}), "
-            f"count(DISTINCT assignment) FILTER (assignment IN {_TRAINING.format('assignment')}), "
-            f"count(*) FILTER (trace IN {_TRAINING.format('trace')}), "
-            "count(*) FILTER (n IN (SELECT n FROM copied WHERE own)), "
-            "count(*) FILTER (n IN (SELECT n FROM copied)) FROM traces WHERE place = $1",
-            [place],
-        ).fetchall()
-        if not trajectories:
+        if not count("count(*)"):
             continue
-        if place == "train":
-            yield SideFacts(place, students, assignments, trajectories, submissions)
-            continue
-        yield SideFacts(place, students, assignments, trajectories, submissions, *shared)
+        # One at a time: of millions of trajectories, what they look things up in does not fit into memory together.
+        counts = [count(f"count({what})") for what in ("DISTINCT student", "DISTINCT assignment", "*")]
+        counts.append(count("sum(submissions)"))
+        if place != "train":
+            counts += (
+                count(f"count(DISTINCT {x})", f"{x} IN {_TRAINING.format(x)}") for x in ("student", "assignment")
+            )
+            counts.append(count("count(*)", f"trace IN {_TRAINING.format('trace')}"))
+            counts.append(count("count(*)", "n IN (SELECT n FROM copied WHERE own)"))
+            counts.append(count("count(*)", "n IN (SELECT n FROM copied)"))
+        yield SideFacts(place, *counts)
 
 
 def _check_filled(division: Division, section: SplitSection, seed: int) -> None:
