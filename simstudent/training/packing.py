@@ -7,8 +7,10 @@ masks attention across, in every attention implementation; a test compares losse
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import accumulate
 from typing import Any
 
@@ -18,16 +20,23 @@ from simstudent.dialogue.encode import IGNORED, Row
 def pack(lengths: Sequence[int], width: int) -> list[list[int]]:
     """Numbers of the rows that share a pack: best fit, longest rows first. A row beyond ``width`` has its own pack."""
     packs: list[list[int]] = []
-    rooms: list[tuple[int, int]] = []  # (tokens left, pack), sorted
+    rooms: list[int] = []  # tokens left in some pack: different numbers, sorted, so never more than the width
+    open_packs: defaultdict[int, list[int]] = defaultdict(list)  # those with so many left, as a heap
     for number in sorted(range(len(lengths)), key=lambda n: (-lengths[n], n)):
-        at = bisect_left(rooms, (lengths[number], -1))
+        at = bisect_left(rooms, lengths[number])
         if at == len(rooms):
-            packs.append([number])
-            insort(rooms, (max(0, width - lengths[number]), len(packs) - 1))
-            continue
-        room, place = rooms.pop(at)
+            packs.append([])
+            room, place = width, len(packs) - 1
+        else:
+            room = rooms[at]
+            place = heappop(open_packs[room])
+            if not open_packs[room]:
+                rooms.pop(at)
         packs[place].append(number)
-        insort(rooms, (room - lengths[number], place))
+        left = max(0, room - lengths[number])
+        if not open_packs[left]:
+            insort(rooms, left)
+        heappush(open_packs[left], place)
     return packs
 
 
