@@ -70,7 +70,7 @@ def divide(trajectories: Iterable[Trajectory], section: SplitSection, seed: int)
 
     seed = seed if section.seed is None else section.seed
     with tempfile.TemporaryDirectory(prefix="simstudent-") as spill, duckdb.connect() as base:
-        base.execute("SET memory_limit='512MB'; SET threads=2; SET preserve_insertion_order=false")
+        base.execute("SET memory_limit='1GB'; SET threads=2; SET preserve_insertion_order=false")
         base.execute("SET temp_directory=?", [os.fspath(spill)])
         programs = Programs(Path(spill))
         _fill(base, programs, trajectories, section, seed)
@@ -231,7 +231,7 @@ def _facts(base: DuckDBPyConnection) -> Iterator[SideFacts]:
     for place in (*SIDES, *CELLS):
         if not count("count(*)"):
             continue
-        # One at a time: of millions of trajectories, what they look things up in does not fit into memory together.
+        # One at a time: together, what they look things up in takes much of the database's memory.
         counts = [count(f"count({what})") for what in ("DISTINCT student", "DISTINCT assignment", "*")]
         counts.append(count("sum(submissions)"))
         if place != "train":
