@@ -331,7 +331,7 @@ def main() -> None:
     )
     parser.add_argument("--loops", type=float, nargs="+", default=[0.0, 0.05], help="shares of programs, one for each")
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--bursts", type=float, nargs="+", default=[0.1], help="seconds; vllm only")
+    parser.add_argument("--bursts", type=float, nargs="+", default=[0.25], help="seconds; vllm only")
     parser.add_argument("--to", metavar="FILE", help="write all facts as JSON")
     asyncio.run(run(parser.parse_args()))
 

@@ -36,7 +36,7 @@ FUSED = {"qkv_proj": {"q_proj", "k_proj", "v_proj"}, "gate_up_proj": {"gate_proj
 RESIDENT = 8
 """Adapters on the device at once; more take turns."""
 
-BURST = 0.1
+BURST = 0.25
 """Seconds for which a request may wait for others to come, while the engine is at work: see ``Bursts``."""
 
 WARM = (513, 514, 528, 1025, 1026, 1040)
