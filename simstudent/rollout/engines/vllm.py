@@ -134,7 +134,10 @@ class VllmEngine:
         except (ImportError, RuntimeError, ValueError, OSError) as error:
             if self._llm is not None:  # it was the warm-up that failed: nobody else closes the engine
                 await self.__aexit__(None, None, None)
-            raise SimstudentError(f"vLLM does not start with {self._model}: {error}") from error
+            raise SimstudentError(
+                f"vLLM does not start with {self._model}: {error}. If that is about memory: another program takes or "
+                "frees memory of the same GPU meanwhile, or rollout.gpu_memory is more than is free"
+            ) from error
         return self
 
     async def __aexit__(
